@@ -1,0 +1,3 @@
+//! MediaGenie.
+pub mod foundation;
+pub mod simulator;
