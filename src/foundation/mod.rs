@@ -1,4 +1,13 @@
-//! Leaves: small things that every room uses and that import nothing of ours.
+//! Leaves: small things that every room uses and that import nothing of ours but each other.
 
+pub mod azure_account;
 pub mod clock;
+pub mod ids;
+pub mod managed_identity;
+pub mod outbound;
+pub mod problem;
 pub mod rng;
+pub mod secret;
+pub mod settings;
+pub mod telemetry;
+pub mod web;

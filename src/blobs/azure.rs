@@ -1,0 +1,135 @@
+//! Blobs in Azure Blob Storage, as block blobs. Containers are made when first missed.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use azure_core::request_options::{IfMatchCondition, MaxResults, Prefix};
+use azure_storage_blobs::prelude::{BlobClient, BlobServiceClient, ClientBuilder, ContainerClient};
+use bytes::Bytes;
+use futures_util::StreamExt;
+
+use super::{BlobError, BlobInfo, Blobs, Condition, check_name};
+use crate::foundation::azure_account::{AzureAccount, failure};
+
+#[derive(Debug)]
+pub struct AzureBlobs {
+    service: BlobServiceClient,
+    prefix: String,
+}
+
+impl AzureBlobs {
+    pub fn new(account: &AzureAccount, prefix: &str) -> Self {
+        let service = ClientBuilder::with_location(account.blobs(), account.credentials()).client_options(account.options()).blob_service_client();
+        Self { service, prefix: prefix.to_owned() }
+    }
+
+    fn container(&self, container: &str) -> ContainerClient {
+        self.service.container_client(format!("{}{container}", self.prefix))
+    }
+
+    fn blob(&self, container: &str, name: &str) -> Result<BlobClient, BlobError> {
+        check_name(container, name)?;
+        Ok(self.container(container).blob_client(name))
+    }
+}
+
+fn translate(error: azure_core::Error) -> BlobError {
+    match failure(&error) {
+        Some((409 | 412, _)) => BlobError::Precondition,
+        _ => BlobError::Unavailable { message: "Azure Blob Storage did not do the call".into(), source: Some(Box::new(error)) },
+    }
+}
+
+fn is_missing(error: &azure_core::Error) -> bool {
+    matches!(failure(error), Some((404, _)))
+}
+
+async fn put_once(client: &BlobClient, content_type: &str, data: Bytes, condition: &Condition) -> azure_core::Result<String> {
+    let put = client.put_block_blob(data).content_type(content_type.to_owned());
+    let put = match condition {
+        Condition::Always => put,
+        Condition::Absent => put.if_match(IfMatchCondition::NotMatch("*".into())),
+        Condition::Match(etag) => put.if_match(IfMatchCondition::Match(etag.clone())),
+    };
+    Ok(put.await?.etag)
+}
+
+#[async_trait]
+impl Blobs for AzureBlobs {
+    async fn put(&self, container: &str, name: &str, content_type: &str, data: Bytes, condition: Condition) -> Result<String, BlobError> {
+        let client = self.blob(container, name)?;
+        match put_once(&client, content_type, data.clone(), &condition).await {
+            Ok(etag) => Ok(etag),
+            Err(error) if is_missing(&error) => {
+                if matches!(condition, Condition::Match(_)) {
+                    return Err(BlobError::Precondition);
+                }
+                // Somebody else may have made it in between; the second try tells.
+                let _ = self.container(container).create().await;
+                put_once(&client, content_type, data, &condition).await.map_err(translate)
+            }
+            Err(error) => Err(translate(error)),
+        }
+    }
+
+    async fn info(&self, container: &str, name: &str) -> Result<Option<BlobInfo>, BlobError> {
+        match self.blob(container, name)?.get_properties().await {
+            Ok(answer) => Ok(Some(info(answer.blob))),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(translate(error)),
+        }
+    }
+
+    async fn get(&self, container: &str, name: &str, range: Range<u64>) -> Result<Option<Bytes>, BlobError> {
+        let Some(info) = self.info(container, name).await? else { return Ok(None) };
+        let range = range.start.min(info.length)..range.end.min(info.length);
+        if range.is_empty() {
+            return Ok(Some(Bytes::new()));
+        }
+        let mut parts = self.blob(container, name)?.get().range(range).into_stream();
+        let mut bytes = Vec::new();
+        while let Some(part) = parts.next().await {
+            bytes.extend_from_slice(&part.map_err(translate)?.data.collect().await.map_err(translate)?);
+        }
+        Ok(Some(bytes.into()))
+    }
+
+    async fn delete(&self, container: &str, name: &str) -> Result<(), BlobError> {
+        match self.blob(container, name)?.delete().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_missing(&error) => Ok(()),
+            Err(error) => Err(translate(error)),
+        }
+    }
+
+    async fn list(&self, container: &str, prefix: &str, after: &str, limit: usize) -> Result<Vec<BlobInfo>, BlobError> {
+        // Azure lists from a marker of its own and not from a name, so names up to `after` are passed over.
+        let mut request = self.container(container).list_blobs().max_results(MaxResults::new(std::num::NonZeroU32::MIN.saturating_add(999)));
+        if !prefix.is_empty() {
+            request = request.prefix(Prefix::from(prefix.to_owned()));
+        }
+        let mut pages = request.into_stream();
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some(page) = pages.next().await
+        {
+            match page {
+                Ok(page) => found.extend(page.blobs.blobs().filter(|blob| blob.name.as_str() > after).cloned().map(info)),
+                Err(error) if is_missing(&error) => break,
+                Err(error) => return Err(translate(error)),
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+}
+
+fn info(blob: azure_storage_blobs::prelude::Blob) -> BlobInfo {
+    BlobInfo {
+        name: blob.name,
+        length: blob.properties.content_length,
+        content_type: blob.properties.content_type,
+        // Listings give it without quotation marks, properties with them.
+        etag: format!("\"{}\"", blob.properties.etag.to_string().trim_matches('"')),
+    }
+}

@@ -1,0 +1,109 @@
+//! Outward HTTP: one pooled client for everybody, with time-outs, without redirects. Whoever retries says so in the
+//! one policy table below.
+
+use std::time::Duration;
+
+use backon::ExponentialBuilder;
+use url::Url;
+
+/// Longest wait for a connection, and for a whole exchange.
+const CONNECT: Duration = Duration::from_secs(3);
+const WHOLE: Duration = Duration::from_secs(20);
+
+/// The pooled client. Redirects are answers here, not instructions: no service we call needs them, and following one
+/// would let a foreign answer choose our next address.
+#[expect(clippy::disallowed_methods, reason = "the one place that builds the client")]
+pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .timeout(WHOLE)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .user_agent(concat!("MediaGenie/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// Who waits for the answer decides how long we try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// A person, or a webhook with ten seconds: 2 more tries, 150 ms and 300 ms apart.
+    Short,
+    /// A queue message or a timer: 4 more tries up to 4 s apart; after that the message itself comes again.
+    Long,
+}
+
+impl Patience {
+    pub fn policy(self) -> ExponentialBuilder {
+        let base = ExponentialBuilder::default().with_jitter();
+        match self {
+            Self::Short => base.with_min_delay(Duration::from_millis(150)).with_max_times(2),
+            Self::Long => {
+                base.with_min_delay(Duration::from_millis(300)).with_max_delay(Duration::from_secs(4)).with_max_times(4)
+            }
+        }
+    }
+
+    /// The longest `Retry-After` that is obeyed by waiting; a longer one ends the try.
+    pub fn longest_wait(self) -> Duration {
+        match self {
+            Self::Short => Duration::from_secs(2),
+            Self::Long => Duration::from_secs(10),
+        }
+    }
+}
+
+/// Why an address may not be used for outward calls.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    #[error("is not an address such as https://host/path")]
+    Unreadable,
+    #[error("uses plain http, which is accepted for loopback addresses only; use https")]
+    PlainHttp,
+    #[error("must not carry a user name or password")]
+    Credentials,
+}
+
+/// Reads a base address: https, or plain http on a loopback host. The trailing slash is removed.
+pub fn base_address(text: &str) -> Result<String, AddressError> {
+    let url = Url::parse(text.trim()).map_err(|_| AddressError::Unreadable)?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(AddressError::Credentials);
+    }
+    match url.scheme() {
+        "https" if url.host().is_some() => {}
+        "http" if is_loopback(&url) => {}
+        "http" => return Err(AddressError::PlainHttp),
+        _ => return Err(AddressError::Unreadable),
+    }
+    Ok(text.trim().trim_end_matches('/').to_owned())
+}
+
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// `Retry-After` in seconds, as Microsoft's services send it. The date form is not used by them and is ignored.
+pub fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_loopback_only() {
+        assert_eq!(base_address("http://127.0.0.1:8090/api/").as_deref(), Ok("http://127.0.0.1:8090/api"));
+        assert_eq!(base_address("http://localhost:1").as_deref(), Ok("http://localhost:1"));
+        assert_eq!(base_address("http://example.com"), Err(AddressError::PlainHttp));
+        assert_eq!(base_address("http://127.0.0.1.example.com"), Err(AddressError::PlainHttp));
+        assert_eq!(base_address("https://u:p@example.com"), Err(AddressError::Credentials));
+        assert_eq!(base_address("ftp://x"), Err(AddressError::Unreadable));
+        assert_eq!(base_address("nonsense"), Err(AddressError::Unreadable));
+    }
+}

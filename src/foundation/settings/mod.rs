@@ -1,0 +1,129 @@
+//! The environment, read once and checked whole: either a [`Settings`] in which everything holds, or the list of all
+//! that is wrong, each with the setting's name and the remedy.
+
+mod read;
+pub mod table;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::ids::{ObjectId, TenantId};
+use super::secret::Secret;
+use super::telemetry::LogFormat;
+
+/// Which of Azure's clouds; decides endpoints and audiences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cloud {
+    Global,
+    China,
+}
+
+impl Cloud {
+    pub fn entra_authority(self) -> &'static str {
+        match self {
+            Self::Global => "https://login.microsoftonline.com",
+            Self::China => "https://login.partner.microsoftonline.cn",
+        }
+    }
+
+    /// The suffix of storage hosts: `<account>.table.<suffix>`.
+    pub fn storage_suffix(self) -> &'static str {
+        match self {
+            Self::Global => "core.windows.net",
+            Self::China => "core.chinacloudapi.cn",
+        }
+    }
+}
+
+/// Where rows, messages and blobs live.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    Embedded { folder: PathBuf },
+    Azure { account: StorageAccount, prefix: String },
+}
+
+#[derive(Debug, Clone)]
+pub enum StorageAccount {
+    ConnectionString(Secret),
+    ManagedIdentity { account: String, client_id: Option<String> },
+}
+
+/// The app that calls Microsoft and to which Microsoft's tokens are addressed.
+#[derive(Debug, Clone)]
+pub struct Marketplace {
+    pub tenant_id: TenantId,
+    pub client_id: String,
+    pub client_secret: Secret,
+    pub api_url: String,
+    /// Lower case.
+    pub caller_ids: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    pub client_id: String,
+    pub client_secret: Secret,
+    pub staff: Vec<ObjectId>,
+}
+
+/// Where a managed identity's tokens come from.
+#[derive(Debug, Clone, Default)]
+pub struct IdentityEndpoint {
+    pub url: Option<String>,
+    pub header: Secret,
+}
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub cloud: Cloud,
+    pub listen: SocketAddr,
+    pub simulator: SocketAddr,
+    /// Without a trailing slash.
+    pub public_base_url: String,
+    pub cors_origins: Vec<String>,
+    pub log_level: String,
+    pub log_format: LogFormat,
+    pub storage: Storage,
+    /// None when `MARKETPLACE_MODE=false`.
+    pub marketplace: Option<Marketplace>,
+    pub sign_in: Option<SignIn>,
+    pub entra_authority: String,
+    pub publisher_name: String,
+    pub support_email: String,
+    pub functions_port: Option<u16>,
+    pub identity_endpoint: IdentityEndpoint,
+}
+
+impl Settings {
+    /// Whether cookies can be `Secure`: everywhere but on plain-http loopback.
+    pub fn is_https(&self) -> bool {
+        self.public_base_url.starts_with("https://")
+    }
+
+    pub fn absolute(&self, path: &str) -> String {
+        format!("{}{path}", self.public_base_url)
+    }
+}
+
+/// One thing wrong with the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError {
+    pub name: &'static str,
+    pub message: String,
+}
+
+/// All that is wrong with the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingErrors(pub Vec<SettingError>);
+
+impl std::fmt::Display for SettingErrors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{} setting(s) are wrong:", self.0.len())?;
+        for error in &self.0 {
+            writeln!(f, "  {}: {}", error.name, error.message)?;
+        }
+        write!(f, "`mediagenie settings` lists every setting with its meaning and default.")
+    }
+}
+
+impl std::error::Error for SettingErrors {}

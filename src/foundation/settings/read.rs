@@ -1,0 +1,261 @@
+//! From names and texts to [`Settings`], collecting every mistake on the way.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use super::{
+    Cloud, IdentityEndpoint, Marketplace, SettingError, SettingErrors, Settings, SignIn, Storage, StorageAccount, table,
+};
+use crate::foundation::outbound::base_address;
+use crate::foundation::secret::Secret;
+use crate::foundation::telemetry::LogFormat;
+
+struct Reader<'a> {
+    look_up: &'a dyn Fn(&str) -> Option<String>,
+    errors: Vec<SettingError>,
+}
+
+impl Reader<'_> {
+    /// The text that holds: what is set, else the default of the table. Blank counts as not set.
+    fn text(&self, name: &'static str) -> String {
+        let default = table::all().find(|setting| setting.name == name).map_or("", |setting| setting.default);
+        (self.look_up)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn wrong(&mut self, name: &'static str, message: impl Into<String>) {
+        self.errors.push(SettingError { name, message: message.into() });
+    }
+
+    fn parsed<T: FromStr>(&mut self, name: &'static str, expected: &str) -> Option<T> {
+        let text = self.text(name);
+        if text.is_empty() {
+            self.wrong(name, format!("is not set; expected {expected}"));
+            return None;
+        }
+        let value = text.parse().ok();
+        if value.is_none() {
+            self.wrong(name, format!("`{text}` is not {expected}"));
+        }
+        value
+    }
+
+    fn required(&mut self, name: &'static str, expected: &str) -> String {
+        let text = self.text(name);
+        if text.is_empty() {
+            self.wrong(name, format!("is not set; expected {expected}"));
+        }
+        text
+    }
+
+    fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text(name);
+        let found = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(&text)).map(|(_, value)| *value);
+        if found.is_none() {
+            let words: Vec<_> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
+            self.wrong(name, format!("`{text}` is not one of {}", words.join(", ")));
+        }
+        found
+    }
+
+    fn address(&mut self, name: &'static str, text: String) -> String {
+        match base_address(&text) {
+            Ok(address) => address,
+            Err(error) => {
+                self.wrong(name, format!("`{text}` {error}"));
+                text
+            }
+        }
+    }
+
+    fn list<T: FromStr>(&mut self, name: &'static str, expected: &str) -> Vec<T> {
+        let mut values = Vec::new();
+        for item in self.text(name).split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            match item.parse() {
+                Ok(value) => values.push(value),
+                Err(_) => self.wrong(name, format!("`{item}` is not {expected}")),
+            }
+        }
+        values
+    }
+
+    fn storage(&mut self) -> Storage {
+        let azure = self.choice("STORAGE", &[("embedded", false), ("azure", true)]).unwrap_or(false);
+        if !azure {
+            return Storage::Embedded { folder: self.text("DATA_DIR").into() };
+        }
+        let prefix = self.text("STORAGE_PREFIX");
+        if !prefix.is_empty() && !(prefix.len() <= 20 && prefix.starts_with(|c: char| c.is_ascii_lowercase()) && prefix.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())) {
+            self.wrong("STORAGE_PREFIX", format!("`{prefix}` may have at most 20 lower-case letters and digits and begins with a letter"));
+        }
+        let connection = self.text("AzureWebJobsStorage");
+        let account = self.text("AzureWebJobsStorage__accountName");
+        let account = match (connection.is_empty(), account.is_empty()) {
+            (false, _) => StorageAccount::ConnectionString(Secret::new(connection)),
+            (true, false) => StorageAccount::ManagedIdentity {
+                account,
+                client_id: Some(self.text("AzureWebJobsStorage__clientId")).filter(|id| !id.is_empty()),
+            },
+            (true, true) => {
+                self.wrong("AzureWebJobsStorage", "STORAGE=azure needs this connection string, or AzureWebJobsStorage__accountName for a managed identity");
+                StorageAccount::ConnectionString(Secret::default())
+            }
+        };
+        Storage::Azure { account, prefix }
+    }
+
+    fn marketplace(&mut self, cloud: Cloud) -> Option<(Marketplace, SignIn)> {
+        let on = self.choice("MARKETPLACE_MODE", &[("true", true), ("false", false)]).unwrap_or(false);
+        if !on {
+            return None;
+        }
+        if cloud == Cloud::China {
+            self.wrong("MARKETPLACE_MODE", "the SaaS marketplace does not exist in AZURE_CLOUD=China; set it to `false`");
+        }
+        const GUID: &str = "a GUID such as 37f9dea2-4345-438f-b0bd-03d40d28c7e0";
+        let tenant_id = self.parsed("MARKETPLACE_TENANT_ID", GUID);
+        let client_id = self.parsed::<uuid::Uuid>("MARKETPLACE_CLIENT_ID", GUID);
+        let client_secret = Secret::new(self.required("MARKETPLACE_CLIENT_SECRET", "the app's client secret"));
+        let url = self.text("MARKETPLACE_API_URL");
+        let api_url = self.address("MARKETPLACE_API_URL", url);
+        let callers: Vec<uuid::Uuid> = self.list("MARKETPLACE_CALLER_IDS", GUID);
+        let sign_in_id = self.parsed::<uuid::Uuid>("SIGN_IN_CLIENT_ID", GUID);
+        let sign_in_secret = Secret::new(self.required("SIGN_IN_CLIENT_SECRET", "the sign-in app's client secret"));
+        let staff = self.list("STAFF_OBJECT_IDS", GUID);
+        let marketplace = Marketplace {
+            tenant_id: tenant_id?,
+            client_id: client_id?.to_string(),
+            client_secret,
+            api_url,
+            caller_ids: callers.iter().map(ToString::to_string).collect(),
+        };
+        Some((marketplace, SignIn { client_id: sign_in_id?.to_string(), client_secret: sign_in_secret, staff }))
+    }
+}
+
+impl Settings {
+    /// Reads the process's environment.
+    pub fn from_environment() -> Result<Self, SettingErrors> {
+        Self::read(&|name| std::env::var(name).ok())
+    }
+
+    /// Reads from any source of names and texts; all mistakes are reported together.
+    pub fn read(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingErrors> {
+        let mut reader = Reader { look_up, errors: Vec::new() };
+        let cloud = reader.choice("AZURE_CLOUD", &[("Global", Cloud::Global), ("China", Cloud::China)]).unwrap_or(Cloud::Global);
+        let listen: Option<SocketAddr> = reader.parsed("LISTEN_ADDRESS", "an address and port such as 127.0.0.1:8080");
+        let simulator: Option<SocketAddr> = reader.parsed("SIMULATOR_ADDRESS", "an address and port such as 127.0.0.1:8090");
+        let public = reader.text("PUBLIC_BASE_URL");
+        let public_base_url = reader.address("PUBLIC_BASE_URL", public);
+        let mut authority = reader.text("ENTRA_AUTHORITY");
+        if authority.is_empty() {
+            cloud.entra_authority().clone_into(&mut authority);
+        }
+        let entra_authority = reader.address("ENTRA_AUTHORITY", authority);
+        let log_level = reader.choice("LOG_LEVEL", &[("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug"), ("trace", "trace")]).unwrap_or("info");
+        let log_format = reader.choice("LOG_FORMAT", &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("console", LogFormat::Console)]).unwrap_or(LogFormat::Auto);
+        let storage = reader.storage();
+        let people = reader.marketplace(cloud);
+        let origins = reader.text("CORS_ALLOWED_ORIGINS");
+        let cors_origins = origins.split(',').map(str::trim).filter(|o| !o.is_empty()).map(|o| reader.address("CORS_ALLOWED_ORIGINS", o.to_owned())).collect();
+        let port = reader.text("FUNCTIONS_CUSTOMHANDLER_PORT");
+        let functions_port = if port.is_empty() { None } else { reader.parsed("FUNCTIONS_CUSTOMHANDLER_PORT", "a port number") };
+        let identity_endpoint = IdentityEndpoint {
+            url: Some(reader.text("IDENTITY_ENDPOINT")).filter(|url| !url.is_empty()),
+            header: Secret::new(reader.text("IDENTITY_HEADER")),
+        };
+        let publisher_name = reader.text("PUBLISHER_NAME");
+        let support_email = reader.text("SUPPORT_EMAIL");
+        let (Some(listen), Some(simulator), true) = (listen, simulator, reader.errors.is_empty()) else {
+            return Err(SettingErrors(reader.errors));
+        };
+        let (marketplace, sign_in) = people.unzip();
+        Ok(Self {
+            cloud,
+            listen,
+            simulator,
+            public_base_url,
+            cors_origins,
+            log_level: log_level.to_owned(),
+            log_format,
+            storage,
+            marketplace,
+            sign_in,
+            entra_authority,
+            publisher_name,
+            support_email,
+            functions_port,
+            identity_endpoint,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingErrors> {
+        let map: HashMap<String, String> = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Settings::read(&|name| map.get(name).cloned())
+    }
+
+    const GOOD: [(&str, &str); 5] = [
+        ("MARKETPLACE_TENANT_ID", "11111111-1111-1111-1111-111111111111"),
+        ("MARKETPLACE_CLIENT_ID", "22222222-2222-2222-2222-222222222222"),
+        ("MARKETPLACE_CLIENT_SECRET", "s3cret"),
+        ("SIGN_IN_CLIENT_ID", "33333333-3333-3333-3333-333333333333"),
+        ("SIGN_IN_CLIENT_SECRET", "s3cret"),
+    ];
+
+    #[test]
+    fn defaults_hold_and_secrets_do_not_show() {
+        let settings = read(&GOOD).unwrap();
+        assert_eq!(settings.entra_authority, "https://login.microsoftonline.com");
+        assert_eq!(settings.marketplace.as_ref().unwrap().caller_ids, ["20e940b3-4c77-4b0b-9a53-9e16a1b010a7"]);
+        assert!(!format!("{settings:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn every_wrong_setting_is_reported_at_once() {
+        let errors = read(&[
+            ("AZURE_CLOUD", "Mars"),
+            ("LISTEN_ADDRESS", "here"),
+            ("SIMULATOR_ADDRESS", "there"),
+            ("PUBLIC_BASE_URL", "http://example.com"),
+            ("CORS_ALLOWED_ORIGINS", "https://ok.example,nonsense"),
+            ("LOG_LEVEL", "loud"),
+            ("LOG_FORMAT", "xml"),
+            ("STORAGE", "azure"),
+            ("STORAGE_PREFIX", "Has-Dash"),
+            ("MARKETPLACE_MODE", "true"),
+            ("MARKETPLACE_TENANT_ID", "x"),
+            ("MARKETPLACE_API_URL", "http://api.example.com"),
+            ("MARKETPLACE_CALLER_IDS", "me"),
+            ("ENTRA_AUTHORITY", "http://login.example.com"),
+            ("STAFF_OBJECT_IDS", "admin"),
+            ("FUNCTIONS_CUSTOMHANDLER_PORT", "99999"),
+        ])
+        .unwrap_err();
+        let mut names: Vec<_> = errors.0.iter().map(|e| e.name).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "AZURE_CLOUD", "AzureWebJobsStorage", "CORS_ALLOWED_ORIGINS", "ENTRA_AUTHORITY", "FUNCTIONS_CUSTOMHANDLER_PORT",
+                "LISTEN_ADDRESS", "LOG_FORMAT", "LOG_LEVEL", "MARKETPLACE_API_URL", "MARKETPLACE_CALLER_IDS",
+                "MARKETPLACE_CLIENT_ID", "MARKETPLACE_CLIENT_SECRET", "MARKETPLACE_TENANT_ID", "PUBLIC_BASE_URL",
+                "SIGN_IN_CLIENT_ID", "SIGN_IN_CLIENT_SECRET", "SIMULATOR_ADDRESS", "STAFF_OBJECT_IDS", "STORAGE_PREFIX",
+            ]
+        );
+    }
+
+    #[test]
+    fn china_has_no_saas_marketplace() {
+        let mut pairs = GOOD.to_vec();
+        pairs.push(("AZURE_CLOUD", "China"));
+        assert!(read(&pairs).unwrap_err().to_string().contains("does not exist"));
+        let settings = read(&[("AZURE_CLOUD", "China"), ("MARKETPLACE_MODE", "false")]).unwrap();
+        assert_eq!(settings.entra_authority, "https://login.partner.microsoftonline.cn");
+    }
+}

@@ -1,0 +1,165 @@
+//! The shapes in which handlers meet HTTP: a [`Request`] whose body is already read within its limit, and a
+//! [`Response`]. Nothing here knows a route, a session or a page.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+
+use super::ids::RequestId;
+
+/// One HTTP request at our edge.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub id: RequestId,
+    pub method: Method,
+    /// The path as it came, without the query.
+    pub path: String,
+    /// The query as it came, not decoded, without the question mark.
+    pub raw_query: String,
+    pub headers: HeaderMap,
+    /// The values of `{name}` in the route, percent-decoded.
+    pub params: HashMap<String, String>,
+    pub body: Bytes,
+}
+
+pub type Response = http::Response<Bytes>;
+
+impl Request {
+    /// A header's value, if it is there once and readable.
+    pub fn header(&self, name: impl http::header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    pub fn param(&self, name: &str) -> &str {
+        self.params.get(name).map_or("", String::as_str)
+    }
+
+    /// The first value of a query field, decoded as a form (a plus sign is a blank).
+    pub fn query(&self, name: &str) -> Option<String> {
+        form_urlencoded::parse(self.raw_query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+
+    /// The first value of a query field, percent-decoded exactly once; a plus sign stays a plus sign. For opaque
+    /// values such as the purchase token (marketplace contract 1.1).
+    pub fn query_verbatim(&self, name: &str) -> Option<String> {
+        self.raw_query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned())
+    }
+
+    /// Whether the caller is a browser that wants a page rather than a program that wants JSON.
+    pub fn wants_page(&self) -> bool {
+        self.header(http::header::ACCEPT).is_some_and(|accept| accept.contains("text/html"))
+    }
+
+    /// The value of a cookie.
+    pub fn cookie(&self, name: &str) -> Option<String> {
+        self.headers
+            .get_all(http::header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|text| cookie::Cookie::split_parse(text.to_owned()))
+            .filter_map(Result::ok)
+            .find(|cookie| cookie.name() == name)
+            .map(|cookie| cookie.value().to_owned())
+    }
+}
+
+/// The fields of a posted form. Only the CSRF check makes one for a signed-in handler.
+#[derive(Debug, Clone, Default)]
+pub struct Form(HashMap<String, String>);
+
+impl Form {
+    pub fn parse(body: &[u8]) -> Self {
+        Self(form_urlencoded::parse(body).map(|(key, value)| (key.into_owned(), value.into_owned())).collect())
+    }
+
+    /// A field with surrounding blanks removed; empty when it was not sent.
+    pub fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", |value| value.trim())
+    }
+}
+
+pub fn html(body: String) -> Response {
+    respond(StatusCode::OK, "text/html; charset=utf-8", body)
+}
+
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => respond(status, "application/json", body),
+        // Our own types serialise; a map with keys that are not strings would be the only way here.
+        Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
+    }
+}
+
+/// An answer with no body. Webhook callers and browsers after a redirect need none.
+pub fn empty(status: StatusCode) -> Response {
+    respond(status, "text/plain; charset=utf-8", Bytes::new())
+}
+
+/// "See other": the browser fetches `location` with GET. `location` is one of our own paths or an address of ours.
+pub fn redirect(location: &str) -> Response {
+    let mut response = empty(StatusCode::SEE_OTHER);
+    if let Ok(value) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(LOCATION, value);
+    }
+    response
+}
+
+pub fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    let mut response = http::Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Adds a header whose value we made ourselves; a value that can not be a header is left out.
+#[must_use]
+pub fn with_header(mut response: Response, name: HeaderName, value: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().append(name, value);
+    }
+    response
+}
+
+/// Marks an answer that no cache may keep: it is about one person or one moment.
+#[must_use]
+pub fn uncached(response: Response) -> Response {
+    with_header(response, CACHE_CONTROL, "no-store")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::foundation::rng::SeededRandom;
+
+    fn request(raw_query: &str) -> Request {
+        Request {
+            id: RequestId::new(jiff::Timestamp::UNIX_EPOCH, &SeededRandom::new(1)),
+            method: Method::GET,
+            path: "/".into(),
+            raw_query: raw_query.into(),
+            headers: HeaderMap::new(),
+            params: HashMap::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn an_opaque_value_keeps_its_plus_signs_and_is_decoded_once() {
+        assert_eq!(request("token=a%2Bb+c%252F").query_verbatim("token").as_deref(), Some("a+b+c%2F"));
+        assert_eq!(request("x=1").query_verbatim("token"), None);
+    }
+
+    #[test]
+    fn form_fields_are_trimmed_and_missing_ones_are_empty() {
+        let form = Form::parse(b"plan=+gold+&n=1");
+        assert_eq!((form.get("plan"), form.get("other")), ("gold", ""));
+    }
+}

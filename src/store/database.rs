@@ -1,0 +1,255 @@
+//! The embedded database file: SQLite in WAL mode with full synchronisation, one writing thread that commits whole
+//! groups, a few reading threads, and a lock file so that only one server owns it. Rows, messages and blob names of
+//! the embedded backends live in it together.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::oneshot;
+
+use super::StoreError;
+
+/// Reads go on while a group is being committed; two threads match the small machines this backend is for.
+const READERS: usize = 2;
+/// The most writes that share one commit.
+const GROUP: usize = 256;
+/// How many ETags one start reserves; numbers never come twice, also after a crash.
+const ETAG_BLOCK: i64 = 1 << 40;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entities(
+    tbl TEXT NOT NULL, part TEXT NOT NULL, key TEXT NOT NULL, etag INTEGER NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY(tbl, part, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS messages(
+    id INTEGER PRIMARY KEY, queue TEXT NOT NULL, body TEXT NOT NULL, inserted INTEGER NOT NULL,
+    visible INTEGER NOT NULL, dequeued INTEGER NOT NULL, receipt INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS messages_by_time ON messages(queue, visible);
+CREATE TABLE IF NOT EXISTS blobs(
+    container TEXT NOT NULL, name TEXT NOT NULL, etag INTEGER NOT NULL, length INTEGER NOT NULL,
+    content_type TEXT NOT NULL, file TEXT NOT NULL, PRIMARY KEY(container, name)) WITHOUT ROWID;
+";
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the folder {0} can not be used; check that it exists and may be written")]
+    Folder(PathBuf, #[source] std::io::Error),
+    #[error("{0} is in use by another MediaGenie server; stop that one, or give this one another DATA_DIR")]
+    Locked(PathBuf),
+    #[error("{0} is damaged ({1}); restore it from a backup, or move it away to start empty")]
+    Damaged(PathBuf, String),
+    #[error("{0} can not be opened")]
+    Sqlite(PathBuf, #[source] rusqlite::Error),
+}
+
+type Reader = Box<dyn FnOnce(&Connection) + Send>;
+/// Runs inside the group's transaction and hands back what to do once its commit is known. `Err` undoes this job only.
+type Writer = Box<dyn FnOnce(&Connection) -> Result<Completion, Completion> + Send>;
+type Completion = Box<dyn FnOnce(Result<(), &str>) + Send>;
+
+/// A handle; clones share the same threads. The file is closed when the last clone goes.
+#[derive(Clone)]
+pub struct Database {
+    writer: Sender<Writer>,
+    reader: Sender<Reader>,
+    etags: Arc<AtomicI64>,
+    folder: PathBuf,
+    _lock: Arc<File>,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Opens or creates the file in `folder` and takes its lock.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder(folder.to_owned(), error))?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join("mediagenie.lock"))
+            .map_err(|error| OpenError::Folder(folder.to_owned(), error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked(folder.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(OpenError::Folder(folder.to_owned(), error)),
+        }
+        let path = folder.join("mediagenie.db");
+        let connection = open_writer(&path)?;
+        let first: i64 = connection
+            .query_row(
+                "INSERT INTO meta VALUES('etag', ?1) ON CONFLICT(name) DO UPDATE SET value = value + ?1 RETURNING value",
+                [ETAG_BLOCK],
+                |row| row.get(0),
+            )
+            .map_err(|error| damaged_or(&path, error))?;
+        let (writer, writes) = channel();
+        std::thread::spawn(move || write_loop(connection, &writes));
+        let (reader, reads) = channel();
+        let reads = Arc::new(Mutex::new(reads));
+        for _ in 0..READERS {
+            let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+                .map_err(|error| OpenError::Sqlite(path.clone(), error))?;
+            let reads = Arc::clone(&reads);
+            std::thread::spawn(move || read_loop(&connection, &reads));
+        }
+        Ok(Self { writer, reader, etags: Arc::new(AtomicI64::new(first)), folder: folder.to_owned(), _lock: Arc::new(lock) })
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A number that was never an ETag or receipt before.
+    pub fn next_etag(&self) -> i64 {
+        self.etags.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Runs `job` on a reading thread; it sees all writes that were answered before.
+    pub async fn read<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Reader = Box::new(move |connection| {
+            // The caller may have gone away; nobody misses the answer then.
+            let _ = answer.send(job(connection).map_err(sqlite_error));
+        });
+        self.reader.send(job).map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    /// Runs `job` in the next group and answers when the group is on disk. An error of `job` undoes its own writes.
+    pub async fn write<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Writer = Box::new(move |connection| {
+            let result = job(connection);
+            let failed = result.is_err();
+            let completion: Completion = Box::new(move |committed| {
+                let result = match committed {
+                    Ok(()) => result,
+                    Err(message) => Err(StoreError::unavailable(message).into()),
+                };
+                let _ = answer.send(result);
+            });
+            if failed { Err(completion) } else { Ok(completion) }
+        });
+        self.writer.send(job).map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::unavailable("the embedded store has stopped")
+}
+
+/// A failure of SQLite in the middle of work: full or read-only disks pass, so all of them count as passing trouble.
+pub fn sqlite_error(error: rusqlite::Error) -> StoreError {
+    StoreError::Unavailable { message: error.to_string(), source: Some(Box::new(error)) }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        sqlite_error(error)
+    }
+}
+
+fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+    let connection = Connection::open(path).map_err(|error| OpenError::Sqlite(path.to_owned(), error))?;
+    let prepare = || -> rusqlite::Result<(i64, i64)> {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        connection.execute_batch(SCHEMA)?;
+        // With the log folded in, the file must hold as many pages as its header says: a file cut short is found
+        // now and not at the first unlucky read.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+        let size: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        Ok((pages, size))
+    };
+    let (pages, size) = prepare().map_err(|error| damaged_or(path, error))?;
+    let length = std::fs::metadata(path).map_err(|error| OpenError::Folder(path.to_owned(), error))?.len();
+    if i64::try_from(length).unwrap_or(i64::MAX) < pages * size {
+        return Err(OpenError::Damaged(path.to_owned(), format!("{length} bytes where its header says {}", pages * size)));
+    }
+    Ok(connection)
+}
+
+fn damaged_or(path: &Path, error: rusqlite::Error) -> OpenError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => OpenError::Damaged(path.to_owned(), error.to_string()),
+        _ => OpenError::Sqlite(path.to_owned(), error),
+    }
+}
+
+fn read_loop(connection: &Connection, jobs: &Mutex<Receiver<Reader>>) {
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            Ok(job) => job(connection),
+            Err(_) => return,
+        }
+    }
+}
+
+fn write_loop(connection: Connection, jobs: &Receiver<Writer>) {
+    while let Ok(first) = jobs.recv() {
+        let mut group = vec![first];
+        while group.len() < GROUP
+            && let Ok(next) = jobs.try_recv()
+        {
+            group.push(next);
+        }
+        commit_group(&connection, group);
+    }
+}
+
+/// One transaction for the whole group; a savepoint per job, so that one job's refusal does not undo its neighbours.
+fn commit_group(connection: &Connection, group: Vec<Writer>) {
+    let mut completions = Vec::with_capacity(group.len());
+    let mut outcome = connection.execute_batch("BEGIN IMMEDIATE");
+    for job in group {
+        if outcome.is_err() {
+            // The transaction never began or is broken: run nothing, but answer everybody.
+            completions.push(Box::new(|_: Result<(), &str>| drop(job)) as Completion);
+            continue;
+        }
+        let result = connection.prepare_cached("SAVEPOINT job").and_then(|mut s| s.execute([])).map(|_| job(connection));
+        outcome = match result {
+            Err(error) => Err(error),
+            Ok(Ok(completion)) => {
+                completions.push(completion);
+                connection.prepare_cached("RELEASE job").and_then(|mut s| s.execute([])).map(drop)
+            }
+            Ok(Err(completion)) => {
+                completions.push(completion);
+                connection.execute_batch("ROLLBACK TO job; RELEASE job")
+            }
+        };
+    }
+    let outcome = outcome.and_then(|()| connection.prepare_cached("COMMIT")?.execute([]).map(drop));
+    let message = outcome.as_ref().err().map(ToString::to_string);
+    if let Some(message) = &message {
+        tracing::error!(error = %message, "the embedded store could not commit");
+        // Nothing to do when there is no transaction to roll back.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    for completion in completions {
+        completion(message.as_deref().map_or(Ok(()), Err));
+    }
+}

@@ -1,0 +1,224 @@
+//! The row store: the house's only place for state.
+//!
+//! The trait is as narrow as what Azure Table Storage promises: rows addressed by table, partition and row key;
+//! conditional writes by ETag; batches within one partition; range scans within one partition. There is no filter by
+//! value and no transaction across partitions: another order is an index row, and what spans partitions is repaired
+//! by a reconciler. [`contract`] states each promise once and runs on every implementation.
+//!
+//! What it does not own: what the rows mean. Each capability's `repo.rs` has its own tables and keys.
+
+mod azure;
+pub mod contract;
+mod database;
+mod embedded;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use azure::AzureRows;
+pub use database::{Database, OpenError};
+pub use embedded::EmbeddedRows;
+
+/// A table's name: letters and digits, as Azure wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Table(pub &'static str);
+
+/// Changes with every write of a row; opaque.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Etag(pub String);
+
+/// A stored row. `body` is JSON text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub key: String,
+    pub etag: Etag,
+    pub body: String,
+}
+
+/// One write. A batch of them is all or nothing.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Fails with [`StoreError::AlreadyExists`] when the row is there.
+    Insert { key: String, body: String },
+    /// Fails with [`StoreError::Precondition`] when the row is not there or was written since.
+    Replace { key: String, body: String, etag: Etag },
+    /// Writes whatever was there before.
+    Upsert { key: String, body: String },
+    /// With an ETag: fails with [`StoreError::Precondition`] when the row is gone or was written since. Without: a
+    /// row that is not there is no failure. Only a single write may leave the ETag out.
+    Delete { key: String, etag: Option<Etag> },
+}
+
+impl Write {
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Insert { key, .. } | Self::Replace { key, .. } | Self::Upsert { key, .. } | Self::Delete { key, .. } => key,
+        }
+    }
+
+    pub fn body(&self) -> Option<&str> {
+        match self {
+            Self::Insert { body, .. } | Self::Replace { body, .. } | Self::Upsert { body, .. } => Some(body),
+            Self::Delete { .. } => None,
+        }
+    }
+
+    pub fn insert(key: impl Into<String>, value: &impl Serialize) -> Result<Self, StoreError> {
+        Ok(Self::Insert { key: key.into(), body: encode(value)? })
+    }
+
+    pub fn replace(key: impl Into<String>, value: &impl Serialize, etag: Etag) -> Result<Self, StoreError> {
+        Ok(Self::Replace { key: key.into(), body: encode(value)?, etag })
+    }
+
+    pub fn upsert(key: impl Into<String>, value: &impl Serialize) -> Result<Self, StoreError> {
+        Ok(Self::Upsert { key: key.into(), body: encode(value)? })
+    }
+}
+
+/// Which rows of a partition: `from` inclusive to `to` exclusive, in the byte order of their keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowRange {
+    pub from: String,
+    pub to: Option<String>,
+}
+
+impl RowRange {
+    pub fn all() -> Self {
+        Self { from: String::new(), to: None }
+    }
+
+    /// Rows whose key begins with `prefix`, which must end in a character below `~`.
+    pub fn prefix(prefix: &str) -> Self {
+        Self { from: prefix.to_owned(), to: Some(format!("{prefix}~")) }
+    }
+
+    /// The rest of this range behind a key.
+    #[must_use]
+    pub fn after(&self, key: &str) -> Self {
+        // The lowest allowed character is `!`-like; a blank is below every character of the alphabet.
+        Self { from: format!("{key} "), to: self.to.clone() }
+    }
+}
+
+/// Part of a range. `more` tells that rows may follow the last one; a page with `more` is never empty.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub rows: Vec<Row>,
+    pub more: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the row exists already")]
+    AlreadyExists,
+    #[error("the row was changed by somebody else")]
+    Precondition,
+    #[error("`{0}` can not be a key")]
+    InvalidKey(String),
+    #[error("a row of {size} UTF-16 units is over the limit of {MAX_BODY}")]
+    TooLarge { size: usize },
+    #[error("a batch has 1 to {MAX_BATCH} writes to different rows, and no delete without an ETag")]
+    InvalidBatch,
+    #[error("a stored row can not be read: {0}")]
+    Corrupt(String),
+    /// Passing trouble; the write may or may not have happened.
+    #[error("the store is not available: {message}")]
+    Unavailable {
+        message: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+impl StoreError {
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::Unavailable { message: message.into(), source: None }
+    }
+}
+
+impl From<StoreError> for crate::foundation::problem::Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { .. } => {
+                Self::unavailable("store_unavailable", "Our store does not answer at the moment.").caused_by(error)
+            }
+            StoreError::Precondition | StoreError::AlreadyExists => {
+                Self::conflict("changed_meanwhile", "This was changed by somebody else in the meantime.")
+                    .remedy("Reload the page and try again.")
+                    .caused_by(error)
+            }
+            other => Self::internal(other),
+        }
+    }
+}
+
+/// Azure's limits: 100 writes in a batch; 1 MiB in an entity, whose strings count as UTF-16; 1 KiB in a key.
+pub const MAX_BATCH: usize = 100;
+pub const MAX_BODY: usize = 480 * 1024;
+pub const MAX_KEY: usize = 400;
+
+#[async_trait]
+pub trait RowStore: Send + Sync + std::fmt::Debug {
+    async fn get(&self, table: Table, partition: &str, key: &str) -> Result<Option<Row>, StoreError>;
+
+    /// Up to `limit` rows (1 to 1,000) in key order.
+    async fn query(&self, table: Table, partition: &str, range: &RowRange, limit: usize) -> Result<Page, StoreError>;
+
+    /// 1 to 100 writes in one partition, all or nothing. The new ETags in order (a deleted row's is empty).
+    async fn write(&self, table: Table, partition: &str, writes: Vec<Write>) -> Result<Vec<Etag>, StoreError>;
+
+    /// Whether the store answers, for the readiness probe.
+    async fn check(&self) -> Result<(), StoreError>;
+}
+
+/// Reads a row's body as a value of ours.
+pub fn decode<T: DeserializeOwned>(row: &Row) -> Result<T, StoreError> {
+    serde_json::from_str(&row.body).map_err(|error| StoreError::Corrupt(format!("{}: {error}", row.key)))
+}
+
+/// A value of ours as a row's body.
+pub fn encode(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// A row as a value together with its ETag.
+pub async fn load<T: DeserializeOwned>(
+    store: &dyn RowStore,
+    table: Table,
+    partition: &str,
+    key: &str,
+) -> Result<Option<(T, Etag)>, StoreError> {
+    store.get(table, partition, key).await?.map(|row| Ok((decode(&row)?, row.etag))).transpose()
+}
+
+/// Refuses what Azure refuses (or silently loses): keys outside the alphabet, oversized rows, malformed batches.
+/// Every implementation calls it first, so that a laptop is as strict as the cloud.
+fn check_writes(partition: &str, writes: &[Write]) -> Result<(), StoreError> {
+    check_key(partition)?;
+    if writes.is_empty() || writes.len() > MAX_BATCH {
+        return Err(StoreError::InvalidBatch);
+    }
+    let mut keys = std::collections::HashSet::new();
+    for write in writes {
+        check_key(write.key())?;
+        if !keys.insert(write.key()) || (writes.len() > 1 && matches!(write, Write::Delete { etag: None, .. })) {
+            return Err(StoreError::InvalidBatch);
+        }
+        let size = write.body().map_or(0, |body| body.encode_utf16().count());
+        if size > MAX_BODY {
+            return Err(StoreError::TooLarge { size });
+        }
+    }
+    Ok(())
+}
+
+/// The key alphabet. Azure forbids `/ \ # ?` and control characters; the client library loses keys with quotes and
+/// mangles percent signs; blank and `~` are kept free for range ends.
+fn check_key(key: &str) -> Result<(), StoreError> {
+    let fine = !key.is_empty()
+        && key.len() <= MAX_KEY
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'@' | b'|' | b'=' | b'+' | b','));
+    if fine { Ok(()) } else { Err(StoreError::InvalidKey(key.chars().take(40).collect())) }
+}
