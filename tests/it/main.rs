@@ -1,0 +1,5 @@
+//! Behaviour from outside, one file per function or theme; one binary, because linking is the slow part.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where something is not as it says")]
+
+mod seams;
+mod support;

@@ -1,0 +1,3 @@
+//! What the tests stand on: real counterparts, and clients that use public doors only.
+
+pub mod azurite;
