@@ -100,6 +100,11 @@ impl Settings {
         self.public_base_url.starts_with("https://")
     }
 
+    /// The public base address as browsers write it in `Origin`: without a path.
+    pub fn origin(&self) -> String {
+        url::Url::parse(&self.public_base_url).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
+    }
+
     pub fn absolute(&self, path: &str) -> String {
         format!("{}{path}", self.public_base_url)
     }

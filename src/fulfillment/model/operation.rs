@@ -1,0 +1,242 @@
+//! One operation: a change in a subscription's life that Microsoft tells us of or that we asked for. Received →
+//! decided (plan and seats only) → settled, each step once (marketplace contract 2 and 3).
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Facts, Plan, Status};
+use super::subscription::MOST_SEATS;
+use crate::foundation::ids::{OperationId, SubscriptionId};
+
+/// `action` of a webhook or operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    Subscribe,
+    ChangePlan,
+    ChangeQuantity,
+    Renew,
+    Suspend,
+    Reinstate,
+    Unsubscribe,
+    /// Kept and answered 200: Microsoft may send words that no document names yet.
+    Other(String),
+}
+
+impl Action {
+    pub fn parse(text: &str) -> Self {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "subscribe" => Self::Subscribe,
+            "changeplan" => Self::ChangePlan,
+            "changequantity" => Self::ChangeQuantity,
+            "renew" => Self::Renew,
+            "suspend" => Self::Suspend,
+            "reinstate" => Self::Reinstate,
+            "unsubscribe" => Self::Unsubscribe,
+            _ => Self::Other(text.trim().chars().take(60).collect()),
+        }
+    }
+
+    /// Whether the publisher may refuse it, and has ten seconds to do so.
+    pub fn is_change(&self) -> bool {
+        matches!(self, Self::ChangePlan | Self::ChangeQuantity)
+    }
+
+    /// The status that the subscription should show once the operation has succeeded; None where it keeps its own.
+    fn expected(&self) -> Option<Status> {
+        match self {
+            Self::Subscribe | Self::Reinstate => Some(Status::Subscribed),
+            Self::Suspend => Some(Status::Suspended),
+            Self::Unsubscribe => Some(Status::Unsubscribed),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(text) => f.write_str(text),
+            known => fmt::Debug::fmt(known, f),
+        }
+    }
+}
+
+/// `status` of an operation at Microsoft. Documents write `Succeed`, `Success` and `Succeeded` for one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RemoteStatus {
+    NotStarted,
+    InProgress,
+    Succeeded,
+    Failed,
+    Conflict,
+}
+
+impl RemoteStatus {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "notstarted" => Some(Self::NotStarted),
+            "inprogress" => Some(Self::InProgress),
+            "succeeded" | "succeed" | "success" => Some(Self::Succeeded),
+            "failed" | "failure" => Some(Self::Failed),
+            "conflict" => Some(Self::Conflict),
+            _ => None,
+        }
+    }
+}
+
+/// What Get Operation said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteOperation {
+    Found { status: Option<RemoteStatus>, action: Action, plan: Option<String>, quantity: Option<u64> },
+    /// 404, or 400 as the real service is seen to answer. New operations may show late, so this proves nothing.
+    NotFound,
+}
+
+/// How an operation ended, as far as we are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Succeeded,
+    Failed,
+    /// The value was what it was already.
+    Conflict,
+    /// Microsoft does not know the operation; the subscription itself was read and followed.
+    FollowedSubscription,
+    /// It stayed open for hours; the subscription itself was read and followed.
+    GivenUp,
+}
+
+/// Our word on a change of plan or seats.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    pub accept: bool,
+    pub reason: String,
+    pub at: Timestamp,
+}
+
+/// Who started it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// The customer or Microsoft.
+    Marketplace,
+    /// We did, by API; it must not be acknowledged (contract 1.6: PATCHing it answers 500).
+    Partner,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    pub id: OperationId,
+    pub subscription_id: SubscriptionId,
+    pub action: Action,
+    pub source: Source,
+    pub plan: Option<String>,
+    pub quantity: Option<u64>,
+    pub received: Timestamp,
+    /// The webhook's body as it came; absent when the operation was found by asking.
+    pub body: Option<String>,
+    pub remote: Option<RemoteStatus>,
+    pub decision: Option<Decision>,
+    /// Microsoft took our word, or there was none to give.
+    pub acknowledged: bool,
+    /// How often we looked and it was not over.
+    pub looks: u32,
+    pub settled: Option<(Outcome, Timestamp)>,
+}
+
+/// Looks before an operation that never ends is given up: with the pauses of [`pause`], about nine hours, a little
+/// longer than Microsoft keeps trying.
+const MOST_LOOKS: u32 = 20;
+/// Looks at an operation that Microsoft does not know, before the subscription alone is followed.
+const MOST_LOOKS_UNKNOWN: u32 = 3;
+
+/// How long to wait before looking again.
+pub fn pause(looks: u32) -> SignedDuration {
+    const SECONDS: [i64; 10] = [2, 3, 5, 10, 20, 60, 300, 900, 1800, 3600];
+    let index = usize::try_from(looks).unwrap_or(usize::MAX).min(SECONDS.len() - 1);
+    SignedDuration::from_secs(SECONDS[index])
+}
+
+impl Operation {
+    /// One look at Microsoft's operation and at the subscription as it is now.
+    pub fn look(&mut self, remote: &RemoteOperation, facts: Option<&Facts>, now: Timestamp) {
+        let outcome = match remote {
+            RemoteOperation::Found { status, .. } => {
+                self.remote = status.or(self.remote);
+                match self.remote {
+                    Some(RemoteStatus::Succeeded) => Some(Outcome::Succeeded),
+                    Some(RemoteStatus::Failed) => Some(Outcome::Failed),
+                    Some(RemoteStatus::Conflict) => Some(Outcome::Conflict),
+                    _ if self.looks >= MOST_LOOKS => Some(Outcome::GivenUp),
+                    _ => None,
+                }
+            }
+            RemoteOperation::NotFound => {
+                let shown = facts.is_some_and(|facts| self.shows_in(facts));
+                (shown || self.looks >= MOST_LOOKS_UNKNOWN).then_some(Outcome::FollowedSubscription)
+            }
+        };
+        self.looks += 1;
+        if let Some(outcome) = outcome {
+            self.settled = Some((outcome, now));
+        }
+    }
+
+    /// Whether the subscription shows what the operation was to do.
+    fn shows_in(&self, facts: &Facts) -> bool {
+        match self.action {
+            Action::ChangePlan => self.plan.as_ref() == Some(&facts.plan_id),
+            Action::ChangeQuantity => self.quantity.is_some() && self.quantity == facts.quantity,
+            Action::Renew | Action::Other(_) => true,
+            _ => self.action.expected() == Some(facts.status),
+        }
+    }
+
+    /// Whether our word must still be sent.
+    pub fn owes_acknowledgement(&self) -> Option<bool> {
+        let open = self.settled.is_none() && !self.acknowledged && self.source == Source::Marketplace && self.action.is_change();
+        self.decision.as_ref().filter(|_| open).map(|decision| decision.accept)
+    }
+}
+
+/// Accept or reject a change of plan or seats that somebody else asked for. `plans` is empty when they are not known;
+/// then Microsoft's own checks have to do.
+pub fn decide(operation: &Operation, remote: &RemoteOperation, facts: Option<&Facts>, plans: &[Plan]) -> (bool, &'static str) {
+    if operation.source == Source::Partner {
+        return (true, "asked for by us");
+    }
+    if let RemoteOperation::Found { action, plan, quantity, .. } = remote {
+        let differs = *action != operation.action
+            || (plan.is_some() && operation.plan.is_some() && *plan != operation.plan && operation.action == Action::ChangePlan)
+            || (quantity.is_some() && operation.quantity.is_some() && *quantity != operation.quantity && operation.action == Action::ChangeQuantity);
+        if differs {
+            return (false, "the webhook does not say what Microsoft's operation says");
+        }
+    }
+    let Some(facts) = facts else { return (true, "nothing known that speaks against it") };
+    if operation.action == Action::ChangePlan && operation.plan.as_ref() == Some(&facts.plan_id)
+        || operation.action == Action::ChangeQuantity && operation.quantity == facts.quantity
+    {
+        // After a change that failed Microsoft sends the old value again; refusing it would drive us apart.
+        return (true, "takes back an earlier change");
+    }
+    if facts.status != Status::Subscribed {
+        return (false, "the subscription is not active");
+    }
+    match operation.action {
+        Action::ChangePlan if operation.plan.is_none() => (false, "it names no plan"),
+        Action::ChangePlan if !plans.is_empty() && !plans.iter().any(|plan| Some(&plan.id) == operation.plan.as_ref()) => {
+            (false, "the plan is not among those offered to this customer")
+        }
+        Action::ChangeQuantity => decide_quantity(operation.quantity, plans.iter().find(|plan| plan.id == facts.plan_id)),
+        _ => (true, "within the rules"),
+    }
+}
+
+fn decide_quantity(quantity: Option<u64>, plan: Option<&Plan>) -> (bool, &'static str) {
+    let Some(quantity) = quantity else { return (false, "it names no number of seats") };
+    let least = plan.and_then(|plan| plan.min_quantity).unwrap_or(1);
+    let most = plan.and_then(|plan| plan.max_quantity).filter(|most| *most > 0).unwrap_or(MOST_SEATS);
+    if (least..=most).contains(&quantity) && quantity > 0 { (true, "within the rules") } else { (false, "the number of seats is outside the plan's limits") }
+}

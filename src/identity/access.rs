@@ -1,0 +1,133 @@
+//! Authorisation as values. A handler that takes a [`Customer`] or a [`Staff`] can not be reached without one; the
+//! function table says which handler takes which, and the edge makes them here.
+
+use http::header::ORIGIN;
+use serde::{Deserialize, Serialize};
+
+use super::sessions::{self, Session};
+use crate::app::App;
+use crate::foundation::ids::{ObjectId, TenantId};
+use crate::foundation::problem::Problem;
+use crate::foundation::secret::same_secret;
+use crate::foundation::web::{Form, Request};
+
+/// A person as Entra knows them: tenant and object id together are the key, never the e-mail address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct User {
+    pub tenant_id: TenantId,
+    pub object_id: ObjectId,
+    pub name: String,
+    pub email: String,
+    /// App roles of the token, as they came.
+    pub roles: Vec<String>,
+}
+
+impl User {
+    /// Whether this is a personal Microsoft account, whose tenant is shared with everybody.
+    pub fn is_personal(&self) -> bool {
+        self.tenant_id == TenantId::PERSONAL_ACCOUNTS
+    }
+}
+
+/// A signed-in person, acting for their own tenant.
+#[derive(Debug, Clone)]
+pub struct Customer {
+    pub session: Session,
+}
+
+impl Customer {
+    pub fn user(&self) -> &User {
+        &self.session.user
+    }
+}
+
+/// What a staff member may do; each role includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// App role `Publisher.Reader`: sees everything.
+    Reader,
+    /// App role `Publisher.Operator`: acts on subscriptions.
+    Operator,
+    /// App role `Publisher.Admin`, or a listed object id.
+    Admin,
+}
+
+/// A signed-in member of the publisher's staff.
+#[derive(Debug, Clone)]
+pub struct Staff {
+    pub session: Session,
+    pub role: Role,
+}
+
+impl Staff {
+    pub fn user(&self) -> &User {
+        &self.session.user
+    }
+}
+
+/// The staff role of a person, if any. Roles count only from the publisher's own tenant: any tenant's administrator
+/// can hand out app roles of a multi-tenant app to their own people.
+fn role(app: &App, user: &User) -> Option<Role> {
+    let (marketplace, sign_in) = (app.settings.marketplace.as_ref()?, app.settings.sign_in.as_ref()?);
+    if user.tenant_id != marketplace.tenant_id {
+        return None;
+    }
+    if sign_in.staff.contains(&user.object_id) {
+        return Some(Role::Admin);
+    }
+    let named = |name: &str| match name {
+        "Publisher.Admin" => Some(Role::Admin),
+        "Publisher.Operator" => Some(Role::Operator),
+        "Publisher.Reader" => Some(Role::Reader),
+        _ => None,
+    };
+    user.roles.iter().filter_map(|name| named(name)).max()
+}
+
+/// The session of a request, or where to sign in.
+async fn required(app: &App, request: &Request) -> Result<Session, Problem> {
+    if let Some(session) = session(app, request).await? {
+        return Ok(session);
+    }
+    let back = if request.raw_query.is_empty() { request.path.clone() } else { format!("{}?{}", request.path, request.raw_query) };
+    let back = if request.method == http::Method::GET { back } else { request.path.clone() };
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("return", &back).finish();
+    Err(Problem::unauthorized("signed_out", "You are not signed in.").remedy("Sign in and try again.").redirect(format!("/sign-in?{query}")))
+}
+
+/// The live session of a request, if any; for pages that look different when somebody is signed in.
+pub async fn session(app: &App, request: &Request) -> Result<Option<Session>, Problem> {
+    Ok(sessions::of(app, request).await?)
+}
+
+pub async fn customer(app: &App, request: &Request) -> Result<Customer, Problem> {
+    Ok(Customer { session: required(app, request).await? })
+}
+
+pub async fn staff(app: &App, request: &Request, least: Role) -> Result<Staff, Problem> {
+    let session = required(app, request).await?;
+    match role(app, &session.user) {
+        // Nobody outside learns which staff pages there are.
+        None => Err(Problem::not_found()),
+        Some(role) if role < least => Err(Problem::forbidden("role_too_low", "Your role does not allow this.")
+            .remedy("Ask an administrator of your organisation for the role Publisher.Operator or Publisher.Admin.")),
+        Some(role) => Ok(Staff { session, role }),
+    }
+}
+
+/// Whether the person has any staff role; decides whether pages show the way to the staff portal.
+pub fn is_staff(app: &App, user: &User) -> bool {
+    role(app, user).is_some()
+}
+
+/// The posted form of a signed-in person. It must come from a page of ours: its `csrf` field matches the session, and
+/// its origin, where the browser tells it, is ours.
+pub fn form(app: &App, request: &Request, session: &Session) -> Result<Form, Problem> {
+    let form = Form::parse(&request.body);
+    let foreign = request.header(ORIGIN).is_some_and(|origin| origin != app.settings.origin());
+    if foreign || !same_secret(form.get("csrf"), &session.csrf) {
+        return Err(Problem::forbidden("stale_form", "This form was not sent from a current page of ours; nothing was changed.")
+            .remedy("Reload the page and send the form again."));
+    }
+    Ok(form)
+}

@@ -1,0 +1,19 @@
+//! Who somebody is and what they may do.
+//!
+//! Owns: Entra's signing keys, the check of Microsoft's webhook tokens, sign-in with OpenID Connect, sessions, CSRF,
+//! and the values that stand for "authorised" in every handler's signature ([`Customer`], [`Staff`],
+//! [`MarketplaceCaller`]). Does not own: which subscription belongs to which tenant (`fulfillment`), pages (`portal`,
+//! `staff`).
+
+mod access;
+mod caller;
+pub mod handlers;
+mod keys;
+mod sessions;
+mod sign_in;
+
+pub use access::{Customer, Role, Staff, User, customer, form, session, staff};
+pub use caller::{MarketplaceCaller, TokenError, marketplace_caller};
+pub use keys::{KeysError, SigningKeys};
+pub use sessions::{Session, purge_expired};
+pub use sign_in::{SignInClient, local_path};
