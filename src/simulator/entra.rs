@@ -76,7 +76,12 @@ impl Issued {
 pub fn answer(simulator: &Simulator, door: Door, request: &Request) -> Reply {
     let post = request.method == Method::POST;
     match door {
-        Door::DiscoveryV1 | Door::DiscoveryV2 | Door::Keys if simulator.faults().get().keys_down => empty(503),
+        Door::DiscoveryV1 | Door::DiscoveryV2 | Door::Keys if simulator.faults().get().keys_down => {
+            if matches!(door, Door::Keys) {
+                simulator.count("keys");
+            }
+            empty(503)
+        }
         Door::DiscoveryV1 => discovery(simulator, request.param("tenant"), false),
         Door::DiscoveryV2 => discovery(simulator, request.param("tenant"), true),
         Door::Keys => {
@@ -92,7 +97,8 @@ pub fn answer(simulator: &Simulator, door: Door, request: &Request) -> Reply {
         }
         Door::TokenV1 | Door::TokenV2 => {
             simulator.count("token");
-            let reply = token(simulator, matches!(door, Door::TokenV2), request).unwrap_or_else(|error| error);
+            let reply =
+                token(simulator, matches!(door, Door::TokenV2), request).unwrap_or_else(|why| failed(simulator, why));
             with_header(with_header(reply, CACHE_CONTROL, "no-store"), PRAGMA, "no-cache")
         }
         Door::Logout => logout(simulator, request),
@@ -233,8 +239,11 @@ fn with_state(mut back: Url, request: &Request, pairs: &[(&str, &str)]) -> Url {
     back
 }
 
-/// An error of a token endpoint, in Entra's shape.
-fn failure(simulator: &Simulator, status: u16, error: &str, code: u32, text: &str) -> Reply {
+/// Why a token endpoint refuses: status, OAuth error, Entra's number, text.
+struct Failure(u16, &'static str, u32, &'static str);
+
+/// A refusal in Entra's shape.
+fn failed(simulator: &Simulator, Failure(status, error, code, text): Failure) -> Reply {
     json_reply(
         status,
         &json!({
@@ -257,22 +266,22 @@ fn client(request: &Request, form: &HashMap<String, String>) -> (String, String)
     basic.unwrap_or_else(|| (field("client_id"), field("client_secret")))
 }
 
-fn token(simulator: &Simulator, v2: bool, request: &Request) -> Result<Reply, Reply> {
+fn token(simulator: &Simulator, v2: bool, request: &Request) -> Result<Reply, Failure> {
     let form = request.form();
     let (id, secret) = client(request, &form);
     let config = simulator.config();
     let known =
         [(&config.client_id, &config.client_secret), (&config.sign_in_client_id, &config.sign_in_client_secret)];
     let Some((_, right)) = known.into_iter().find(|(known, _)| **known == id) else {
-        return Err(failure(simulator, 400, "unauthorized_client", 700_016, "The application was not found."));
+        return Err(Failure(400, "unauthorized_client", 700_016, "The application was not found."));
     };
     if !bool::from(right.as_bytes().ct_eq(secret.as_bytes())) {
-        return Err(failure(simulator, 401, "invalid_client", 7_000_215, "Invalid client secret provided."));
+        return Err(Failure(401, "invalid_client", 7_000_215, "Invalid client secret provided."));
     }
     match form.get("grant_type").map(String::as_str) {
         Some("client_credentials") => client_credentials(simulator, v2, request, &form, &id),
         Some("authorization_code") if id == config.sign_in_client_id => redeem(simulator, &form, &id),
-        _ => Err(failure(simulator, 400, "unsupported_grant_type", 70_003, "The grant type is not supported.")),
+        _ => Err(Failure(400, "unsupported_grant_type", 70_003, "The grant type is not supported.")),
     }
 }
 
@@ -282,17 +291,17 @@ fn client_credentials(
     request: &Request,
     form: &HashMap<String, String>,
     client_id: &str,
-) -> Result<Reply, Reply> {
+) -> Result<Reply, Failure> {
     let config = simulator.config();
     if client_id != config.client_id || !request.param("tenant").eq_ignore_ascii_case(&config.tenant_id) {
         let why = "The application was not found in the directory.";
-        return Err(failure(simulator, 400, "unauthorized_client", 700_016, why));
+        return Err(Failure(400, "unauthorized_client", 700_016, why));
     }
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     let wanted = if v2 { field("scope").strip_suffix("/.default").unwrap_or_default() } else { field("resource") };
     if !wanted.eq_ignore_ascii_case(&MARKETPLACE_APP.to_string()) {
         let why = "The scope or resource is not the marketplace.";
-        return Err(failure(simulator, 400, "invalid_scope", 70_011, why));
+        return Err(Failure(400, "invalid_scope", 70_011, why));
     }
     let now = simulator.base_now();
     let (from, until) = (now.as_second(), now.as_second() + TOKEN_SECONDS);
@@ -316,8 +325,8 @@ fn client_credentials(
     Ok(json_reply(200, &body))
 }
 
-fn redeem(simulator: &Simulator, form: &HashMap<String, String>, client_id: &str) -> Result<Reply, Reply> {
-    let invalid = |code, why| failure(simulator, 400, "invalid_grant", code, why);
+fn redeem(simulator: &Simulator, form: &HashMap<String, String>, client_id: &str) -> Result<Reply, Failure> {
+    let invalid = |code, why| Failure(400, "invalid_grant", code, why);
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     let now = simulator.base_now();
     let grant = simulator.issued().codes.remove(field("code"));

@@ -141,6 +141,10 @@ async fn answer(simulator: Simulator, mut request: Request) -> Reply {
 
 /// No scripts anywhere. Forms may lead to the product, because a redirect counts as the form's target.
 fn guard(simulator: &Simulator, reply: Reply) -> Reply {
+    let page = reply.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if !page {
+        return reply;
+    }
     let product = url::Url::parse(&simulator.product_url()).map(|url| url.origin().ascii_serialization());
     let policy = format!(
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; \

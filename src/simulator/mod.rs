@@ -96,6 +96,9 @@ pub struct ProductConfig {
     pub publisher_id: String,
 }
 
+/// How far business time may be from the base clock: about ten years, so that no date runs over.
+const FURTHEST: SignedDuration = SignedDuration::from_hours(10 * 366 * 24);
+
 struct Inner {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -114,6 +117,12 @@ struct Inner {
 /// The simulated Microsoft. Clones share one world.
 #[derive(Clone)]
 pub struct Simulator(Arc<Inner>);
+
+impl std::fmt::Debug for Simulator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Simulator").field("base_url", &self.0.base_url).finish_non_exhaustive()
+    }
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -241,7 +250,10 @@ impl Simulator {
 
     /// Moves business time, with everything that falls due on the way. Backwards works too, but undoes nothing.
     pub fn advance(&self, by: SignedDuration) {
-        lock(&self.0.state).offset += by;
+        {
+            let mut state = lock(&self.0.state);
+            state.offset = state.offset.saturating_add(by).clamp(-FURTHEST, FURTHEST);
+        }
         self.turn(|turn| turn.settle_all());
     }
 

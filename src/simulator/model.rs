@@ -25,13 +25,12 @@ pub enum Status {
     Unsubscribed,
 }
 
-/// The `status` of an operation.
+/// The `status` of an operation. The API also knows `NotStarted` and `Conflict`; nothing here ends in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum OperationStatus {
     InProgress,
     Succeeded,
     Failed,
-    Conflict,
 }
 
 /// Who asked for an operation: `operationRequestSource`.

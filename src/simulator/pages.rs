@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use http::Method;
 use http::header::CACHE_CONTROL;
-use jiff::{SignedDuration, Timestamp};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Span, Timestamp};
 use minijinja::{Environment, Value, context};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -93,8 +94,7 @@ pub async fn answer(simulator: &Simulator, request: &Request) -> Reply {
             redirect("/controls")
         }
         (true, ["controls", "clock"]) => {
-            let days = request.form().get("days").and_then(|days| days.parse().ok()).unwrap_or(0_i64).clamp(0, 400);
-            simulator.advance(SignedDuration::from_hours(24 * days));
+            simulator.advance(step(simulator.now(), request.form().get("days").map_or("", String::as_str)));
             redirect("/controls")
         }
         _ => empty(405),
@@ -278,6 +278,15 @@ fn act(simulator: &Simulator, request: &Request) -> Reply {
 fn webhooks(simulator: &Simulator) -> Reply {
     let webhooks = delivery_log(simulator, None);
     html(200, render("webhooks.html", context! { here => "webhooks", webhooks, back => "/webhooks" }))
+}
+
+/// How far the clock is to be moved: a number of days, or `month` for the same day of the next month.
+fn step(now: Timestamp, wanted: &str) -> SignedDuration {
+    if wanted == "month" {
+        let next = now.to_zoned(TimeZone::UTC).checked_add(Span::new().months(1));
+        return next.map_or(SignedDuration::ZERO, |next| next.timestamp().duration_since(now));
+    }
+    SignedDuration::from_hours(24 * wanted.parse().unwrap_or(0_i64).clamp(0, 400))
 }
 
 fn controls(simulator: &Simulator) -> Reply {
