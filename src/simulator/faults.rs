@@ -1,0 +1,172 @@
+//! What can go wrong on Microsoft's side, switched on by tests and by the controls page.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+/// The switches. All off is the calm world.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Switches {
+    /// The next so many marketplace calls answer `fail_status`.
+    pub fail_next: u32,
+    pub fail_status: u16,
+    /// The next so many marketplace calls answer 429 with `Retry-After: retry_after_seconds`.
+    pub throttle_next: u32,
+    pub retry_after_seconds: u32,
+    /// Every marketplace answer waits this long.
+    pub delay_milliseconds: u64,
+    /// Every webhook waits this long before it is sent.
+    pub webhook_delay_milliseconds: u64,
+    /// The next so many webhooks are lost on the way.
+    pub drop_next_webhooks: u32,
+    /// Every webhook that was delivered is delivered once more.
+    pub repeat_webhooks: bool,
+    /// Newest first.
+    pub reorder_webhooks: bool,
+    /// All marketplace calls answer 503.
+    pub api_down: bool,
+    /// Discovery and keys answer 503.
+    pub keys_down: bool,
+    /// Token endpoints answer 503.
+    pub token_endpoint_down: bool,
+    /// Marketplace calls refuse every token with 403.
+    pub deny_tokens: bool,
+    /// Activation is acknowledged, and takes effect this much later on the business clock.
+    pub activation_delay_seconds: i64,
+    /// The next so many activations are acknowledged and then fail: an Unsubscribe follows.
+    pub activation_fails_next: u32,
+    /// An operation answers as not found to its first so many lookups, and is missing from the list until then.
+    pub operation_visible_after: u32,
+    /// PATCH `Failure` is acknowledged and does not stop the change, as was observed in 2022.
+    pub ignore_failure_patch: bool,
+    /// A refused change is followed by a change back to the current value, as was observed.
+    pub revert_refused_changes: bool,
+    /// Unknown operations answer the documented 404 instead of the observed 400.
+    pub unknown_operation_is_404: bool,
+    /// The address in `@nextLink` starts with this instead of the API's own.
+    pub next_link_base: Option<String>,
+    /// Webhook tokens in the version 1 form (`appid`, version 1 issuer).
+    pub webhook_token_v1: bool,
+}
+
+/// The switches, shared between the caller and the running simulator.
+#[derive(Debug, Default)]
+pub struct Faults(Mutex<Switches>);
+
+impl Faults {
+    fn lock(&self) -> MutexGuard<'_, Switches> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy of all switches.
+    pub fn get(&self) -> Switches {
+        self.lock().clone()
+    }
+
+    /// Replaces all switches.
+    pub fn set(&self, switches: Switches) {
+        *self.lock() = switches;
+    }
+
+    /// Back to the calm world.
+    pub fn clear(&self) {
+        self.set(Switches::default());
+    }
+
+    /// Changes one or several switches at once.
+    pub fn change(&self, change: impl FnOnce(&mut Switches)) {
+        change(&mut self.lock());
+    }
+
+    pub fn set_fail_next(&self, calls: u32, status: u16) {
+        self.change(|switches| (switches.fail_next, switches.fail_status) = (calls, status));
+    }
+
+    pub fn throttle_next(&self, calls: u32, retry_after_seconds: u32) {
+        self.change(|switches| {
+            (switches.throttle_next, switches.retry_after_seconds) = (calls, retry_after_seconds);
+        });
+    }
+
+    pub fn set_delay(&self, delay: Duration) {
+        let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.change(|switches| switches.delay_milliseconds = milliseconds);
+    }
+
+    pub fn set_webhook_delay(&self, delay: Duration) {
+        let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.change(|switches| switches.webhook_delay_milliseconds = milliseconds);
+    }
+
+    pub fn set_drop_next_webhooks(&self, webhooks: u32) {
+        self.change(|switches| switches.drop_next_webhooks = webhooks);
+    }
+
+    pub fn set_repeat_webhooks(&self, on: bool) {
+        self.change(|switches| switches.repeat_webhooks = on);
+    }
+
+    pub fn set_reorder_webhooks(&self, on: bool) {
+        self.change(|switches| switches.reorder_webhooks = on);
+    }
+
+    pub fn api_down(&self, on: bool) {
+        self.change(|switches| switches.api_down = on);
+    }
+
+    pub fn keys_down(&self, on: bool) {
+        self.change(|switches| switches.keys_down = on);
+    }
+
+    pub fn token_endpoint_down(&self, on: bool) {
+        self.change(|switches| switches.token_endpoint_down = on);
+    }
+
+    pub fn deny_tokens(&self, on: bool) {
+        self.change(|switches| switches.deny_tokens = on);
+    }
+
+    pub fn activation_delay(&self, delay: SignedDuration) {
+        self.change(|switches| switches.activation_delay_seconds = delay.as_secs());
+    }
+
+    pub fn activation_fails_next(&self, activations: u32) {
+        self.change(|switches| switches.activation_fails_next = activations);
+    }
+
+    pub fn operation_visible_after(&self, lookups: u32) {
+        self.change(|switches| switches.operation_visible_after = lookups);
+    }
+
+    pub fn ignore_failure_patch(&self, on: bool) {
+        self.change(|switches| switches.ignore_failure_patch = on);
+    }
+
+    pub fn revert_refused_changes(&self, on: bool) {
+        self.change(|switches| switches.revert_refused_changes = on);
+    }
+
+    pub fn unknown_operation_is_404(&self, on: bool) {
+        self.change(|switches| switches.unknown_operation_is_404 = on);
+    }
+
+    pub fn set_next_link_base(&self, base: Option<&str>) {
+        self.change(|switches| switches.next_link_base = base.map(str::to_owned));
+    }
+
+    pub fn webhook_token_v1(&self, on: bool) {
+        self.change(|switches| switches.webhook_token_v1 = on);
+    }
+
+    /// Takes one from a countdown; true when there was one to take.
+    pub(super) fn take(&self, counter: impl FnOnce(&mut Switches) -> &mut u32) -> bool {
+        let mut switches = self.lock();
+        let counter = counter(&mut switches);
+        let due = *counter > 0;
+        *counter = counter.saturating_sub(1);
+        due
+    }
+}
