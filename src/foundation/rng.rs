@@ -24,7 +24,6 @@ pub trait Random: Send + Sync + Debug {
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
-    #[expect(clippy::disallowed_types, reason = "the one place that reads the system's randomness")]
     fn fill(&self, bytes: &mut [u8]) {
         rand::rngs::OsRng.fill_bytes(bytes);
     }

@@ -1,5 +1,5 @@
 //! What the simulated marketplace sells: the offer of MediaGenie and its plans, and how a plan looks in
-//! `listAvailablePlans` (reference/marketplace.md, section 1.5).
+//! `listAvailablePlans` (marketplace contract, section 1.5).
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The simulated Entra: discovery, keys, the account picker, tokens (reference/marketplace.md, section 4).
+//! The simulated Entra: discovery, keys, the account picker, tokens (marketplace contract, section 4).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The marketplace's fulfillment and operations API over HTTP, under `/api` (reference/marketplace.md, sections 1 and
+//! The marketplace's fulfillment and operations API over HTTP, under `/api` (marketplace contract, sections 1 and
 //! 2): who may call, which faults strike, and the shape of each answer.
 
 use std::time::Duration;

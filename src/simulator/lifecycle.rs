@@ -1,5 +1,5 @@
 //! What happens to a subscription as time passes, as Microsoft acts and as webhooks are answered
-//! (reference/marketplace.md, sections 2.4 and 3.1 to 3.5).
+//! (marketplace contract, sections 2.4 and 3.1 to 3.5).
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

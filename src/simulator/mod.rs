@@ -6,7 +6,7 @@
 //! (`catalogue`, `people`), and pages and a JSON API to drive it by hand (`pages`, `control`). It knows nothing of the
 //! product but two addresses: the landing page and the webhook. Everything is in memory and gone at the end.
 //!
-//! The behaviour follows `reference/marketplace.md`, with the oddities that were observed on the real service.
+//! The behaviour follows `marketplace contract`, with the oddities that were observed on the real service.
 //! Two clocks: tokens live by the base clock that is given in; business time (terms, deadlines, windows of decision) is
 //! the base clock plus what [`Simulator::advance`] has added.
 

@@ -1,5 +1,5 @@
 //! Subscriptions and operations as the simulated Microsoft keeps them, and how they look on the wire
-//! (reference/marketplace.md, sections 1.9, 2 and 3.2). No clock, no I/O.
+//! (marketplace contract, sections 1.9, 2 and 3.2). No clock, no I/O.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use uuid::{Uuid, uuid};
 
-/// The tenant in which Microsoft keeps personal accounts (reference/marketplace.md, section 0).
+/// The tenant in which Microsoft keeps personal accounts (marketplace contract, section 0).
 pub const PERSONAL_TENANT: Uuid = uuid!("9188040d-6c67-4c5b-b112-36a304b66dad");
 /// The publisher's own tenant.
 pub const PUBLISHER_TENANT: Uuid = uuid!("5d1e0000-0000-4000-8000-00000000a001");
@@ -87,7 +87,7 @@ impl Person {
     /// A staff member who may read and change nothing, by app role.
     pub fn staff_reader() -> Self {
         let id = uuid!("5d1e0000-0000-4000-8000-00000000c007");
-        Self::new("Ravi Reader", "ravi@mediagenie.example", "Publisher staff", PUBLISHER_TENANT, id, &["Reader"])
+        Self::new("Ravi Reader", "ravi@mediagenie.example", "Publisher staff", PUBLISHER_TENANT, id, &["Publisher.Reader"])
     }
 
     pub fn is_personal(&self) -> bool {

@@ -1,5 +1,5 @@
 //! What the publisher may ask of the marketplace: activation, changes, cancellation, and words on operations. Each
-//! verb answers with the status code that the contract names (reference/marketplace.md, sections 1.2, 1.6 to 1.8, 2).
+//! verb answers with the status code that the contract names (marketplace contract, sections 1.2, 1.6 to 1.8, 2).
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};

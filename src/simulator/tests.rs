@@ -361,7 +361,7 @@ async fn a_code_works_once_and_only_with_its_verifier() {
     let key = jsonwebtoken::DecodingKey::from_jwk(keys.find(&world.simulator.key_id()).unwrap()).unwrap();
     let token = answer["id_token"].as_str().unwrap();
     let claims = jsonwebtoken::decode::<Value>(token, &key, &rules).unwrap().claims;
-    assert_eq!((&claims["nonce"], &claims["roles"]), (&json!("n"), &json!(["Reader"])));
+    assert_eq!((&claims["nonce"], &claims["roles"]), (&json!("n"), &json!(["Publisher.Reader"])));
     assert_eq!(claims["iat"], world.clock.now().as_second());
     world.simulator.rotate_keys();
     assert!(keys.find(&world.simulator.key_id()).is_none());

@@ -1,5 +1,5 @@
 //! Webhooks on their way to the product: one by one when a test asks, or by themselves in the background with
-//! retries, as Microsoft does (reference/marketplace.md, section 3.3).
+//! retries, as Microsoft does (marketplace contract, section 3.3).
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,84 @@
+//! What a function may touch. Built one way, for production and for tests; tests change only what goes in.
+//!
+//! This is the only file, with the tests, that names a concrete backend.
+
+use std::sync::Arc;
+
+use crate::blobs::{AzureBlobs, BlobError, Blobs, EmbeddedBlobs};
+use crate::foundation::azure_account::{AccountError, AzureAccount};
+use crate::foundation::clock::Clock;
+use crate::foundation::managed_identity::ManagedIdentity;
+use crate::foundation::outbound;
+use crate::foundation::rng::Random;
+use crate::foundation::settings::{Settings, Storage, StorageAccount};
+use crate::fulfillment::MarketplaceClient;
+use crate::identity::{SignInClient, SigningKeys};
+use crate::pages::Pages;
+use crate::queue::{AzureQueues, EmbeddedQueues, Queues};
+use crate::store::{AzureRows, Database, EmbeddedRows, OpenError, RowStore};
+
+#[derive(Debug)]
+pub struct App {
+    pub settings: Settings,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    /// State.
+    pub rows: Arc<dyn RowStore>,
+    /// Messages between functions.
+    pub queues: Arc<dyn Queues>,
+    /// Larger pieces of bytes.
+    pub blobs: Arc<dyn Blobs>,
+    /// Entra's keys, for sign-in and webhooks.
+    pub keys: Arc<SigningKeys>,
+    /// Microsoft's fulfillment API; None when `MARKETPLACE_MODE=false`.
+    pub marketplace: Option<MarketplaceClient>,
+    /// Sign-in with Entra; None when `MARKETPLACE_MODE=false`.
+    pub sign_in: Option<SignInClient>,
+    pub pages: Pages,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Database(#[from] OpenError),
+    #[error("the embedded blob folder can not be used")]
+    Blobs(#[from] BlobError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error("the outward HTTP client can not be built")]
+    Http(#[from] reqwest::Error),
+}
+
+impl App {
+    pub async fn build(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Arc<Self>, StartError> {
+        let http = outbound::client()?;
+        let (rows, queues, blobs): (Arc<dyn RowStore>, Arc<dyn Queues>, Arc<dyn Blobs>) = match &settings.storage {
+            Storage::Embedded { folder } => {
+                let database = Database::open(folder)?;
+                (
+                    Arc::new(EmbeddedRows::new(database.clone())),
+                    Arc::new(EmbeddedQueues::new(database.clone(), Arc::clone(&clock))),
+                    Arc::new(EmbeddedBlobs::open(database, Arc::clone(&random)).await?),
+                )
+            }
+            Storage::Azure { account, prefix } => {
+                let client_id = match account {
+                    StorageAccount::ManagedIdentity { client_id, .. } => client_id.clone(),
+                    StorageAccount::ConnectionString(_) => None,
+                };
+                let identity = ManagedIdentity::new(http.clone(), Arc::clone(&clock), settings.identity_endpoint.clone(), client_id);
+                let account = AzureAccount::new(account, settings.cloud, http.clone(), Arc::new(identity))?;
+                (
+                    Arc::new(AzureRows::new(&account, prefix, Arc::clone(&random))),
+                    Arc::new(AzureQueues::new(&account, prefix)),
+                    Arc::new(AzureBlobs::new(&account, prefix)),
+                )
+            }
+        };
+        let keys = Arc::new(SigningKeys::new(http.clone(), Arc::clone(&clock), &settings.entra_authority));
+        let marketplace = settings.marketplace.as_ref().map(|marketplace| MarketplaceClient::new(http.clone(), marketplace, &settings.entra_authority, Arc::clone(&clock)));
+        let sign_in = settings.sign_in.clone().map(|sign_in| SignInClient::new(http.clone(), sign_in, settings.absolute("/sign-in/callback"), Arc::clone(&keys)));
+        let pages = Pages::new(&settings);
+        Ok(Arc::new(Self { settings, clock, random, rows, queues, blobs, keys, marketplace, sign_in, pages }))
+    }
+}

@@ -1,0 +1,250 @@
+//! Microsoft's SaaS fulfillment and operations API, version 2018-08-31 (marketplace contract 1 and 2), as typed calls.
+//! Strict in what is sent, lenient in what is read; every status is told apart by what the caller must do.
+
+mod tokens;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::Retryable;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+pub use tokens::AccessTokens;
+pub use wire::{Resolved, Webhook};
+
+use super::model::facts::{Facts, Plan};
+use super::model::operation::{Action, RemoteOperation};
+use super::model::subscription::Wish;
+use crate::foundation::clock::Clock;
+use crate::foundation::ids::{OperationId, SubscriptionId};
+use crate::foundation::outbound::{Patience, retry_after};
+use crate::foundation::settings::Marketplace;
+
+const API_VERSION: &str = "2018-08-31";
+/// Pages of subscriptions followed in one listing: a guard against a service that never ends, not a limit to reach.
+const MOST_PAGES: usize = 2_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No answer, an answer that can not be read, 5xx or 429: it passes, and whether the call was done is not known.
+    #[error("the marketplace can not be reached: {0}")]
+    Unavailable(String),
+    /// 401 or 403 also with a new token: our app is not the one in the offer's technical configuration.
+    #[error("the marketplace refuses our credentials: {0}")]
+    Denied(String),
+    /// 404.
+    #[error("the marketplace does not know it")]
+    NotFound,
+    /// 400: asked for something that can not be.
+    #[error("the marketplace refuses: {0}")]
+    Refused(String),
+    /// 409: locked by another operation, or overtaken by a newer one.
+    #[error("the marketplace is busy with it: {0}")]
+    Conflict(String),
+}
+
+/// The answer of an accepted change or cancellation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// None when Microsoft named none that can be read; the subscription then tells.
+    pub operation: Option<OperationId>,
+}
+
+#[derive(Debug)]
+pub struct MarketplaceClient {
+    http: reqwest::Client,
+    base: String,
+    tokens: AccessTokens,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    body: Value,
+}
+
+impl MarketplaceClient {
+    pub fn new(http: reqwest::Client, settings: &Marketplace, authority: &str, clock: Arc<dyn Clock>) -> Self {
+        Self { tokens: AccessTokens::new(http.clone(), settings, authority, clock), http, base: settings.api_url.clone() }
+    }
+
+    pub fn tokens(&self) -> &AccessTokens {
+        &self.tokens
+    }
+
+    /// Resolve: what a purchase token stands for (1.1). `Refused` or `NotFound`: the token is expired or damaged.
+    pub async fn resolve(&self, token: &str, patience: Patience) -> Result<Resolved, ApiError> {
+        let address = self.address("saas/subscriptions/resolve");
+        let answer = self.call(patience, || self.http.post(&address).header("x-ms-marketplace-token", token).header(http::header::CONTENT_LENGTH, 0)).await?;
+        wire::resolved(&answer.body).ok_or_else(|| unreadable("resolve", &answer.body))
+    }
+
+    /// Activate (1.2). Success means "received"; the subscription shows Subscribed later.
+    pub async fn activate(&self, id: SubscriptionId, plan: &str, quantity: Option<u64>, patience: Patience) -> Result<(), ApiError> {
+        let address = self.address(&format!("saas/subscriptions/{id}/activate"));
+        let mut body = json!({ "planId": plan });
+        if let Some(quantity) = quantity {
+            body["quantity"] = quantity.into();
+        }
+        self.call(patience, || self.http.post(&address).json(&body)).await.map(drop)
+    }
+
+    /// Get subscription (1.4).
+    pub async fn subscription(&self, id: SubscriptionId, patience: Patience) -> Result<Facts, ApiError> {
+        let address = self.address(&format!("saas/subscriptions/{id}"));
+        let answer = self.call(patience, || self.http.get(&address)).await?;
+        wire::facts(&answer.body).ok_or_else(|| unreadable("subscription", &answer.body))
+    }
+
+    /// List subscriptions (1.3), all pages. An entry that can not be read is passed over and counted.
+    pub async fn subscriptions(&self) -> Result<(Vec<(SubscriptionId, Facts)>, usize), ApiError> {
+        let mut address = self.address("saas/subscriptions");
+        let (mut found, mut unread) = (Vec::new(), 0);
+        for _ in 0..MOST_PAGES {
+            let answer = self.call(Patience::Long, || self.http.get(&address)).await?;
+            for entry in answer.body["subscriptions"].as_array().into_iter().flatten() {
+                match wire::id(entry).zip(wire::facts(entry)) {
+                    Some(pair) => found.push(pair),
+                    None => unread += 1,
+                }
+            }
+            match wire::next_page(&answer.body, &self.base)? {
+                Some(token) => {
+                    let query = form_urlencoded::Serializer::new(String::new()).append_pair("continuationToken", &token).finish();
+                    address = format!("{}&{query}", self.address("saas/subscriptions"));
+                }
+                None => return Ok((found, unread)),
+            }
+        }
+        Err(ApiError::Unavailable("the list of subscriptions does not end".into()))
+    }
+
+    /// Plans that this customer may change to, the current one included (1.5).
+    pub async fn plans(&self, id: SubscriptionId, patience: Patience) -> Result<Vec<Plan>, ApiError> {
+        let address = self.address(&format!("saas/subscriptions/{id}/listAvailablePlans"));
+        Ok(wire::plans(&self.call(patience, || self.http.get(&address)).await?.body))
+    }
+
+    /// Asks for another plan, other seats, or the end (1.6, 1.7, 1.8). Done only when the operation has succeeded.
+    /// Not repeated here: a second call would meet the first one's lock.
+    pub async fn change(&self, id: SubscriptionId, wish: &Wish) -> Result<Accepted, ApiError> {
+        let address = self.address(&format!("saas/subscriptions/{id}"));
+        let request = || match wish {
+            Wish::Plan { plan } => self.http.patch(&address).json(&json!({ "planId": plan })),
+            Wish::Quantity { quantity } => self.http.patch(&address).json(&json!({ "quantity": quantity })),
+            Wish::Cancel => self.http.delete(&address),
+        };
+        let answer = self.once(&request).await?;
+        let location = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).and_then(wire::operation_in);
+        Ok(Accepted { operation: location("operation-location").or_else(|| location("operation-id")) })
+    }
+
+    /// Get operation (2.2).
+    pub async fn operation(&self, id: SubscriptionId, operation: OperationId, patience: Patience) -> Result<RemoteOperation, ApiError> {
+        let address = self.address(&format!("saas/subscriptions/{id}/operations/{operation}"));
+        match self.call(patience, || self.http.get(&address)).await {
+            Ok(answer) => Ok(wire::operation(&answer.body)),
+            // The real service is seen to answer 400 where the contract says 404.
+            Err(ApiError::NotFound | ApiError::Refused(_)) => Ok(RemoteOperation::NotFound),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Operations that Microsoft still waits for (2.1).
+    pub async fn open_operations(&self, id: SubscriptionId) -> Result<Vec<(OperationId, Action, Option<String>, Option<u64>)>, ApiError> {
+        let address = self.address(&format!("saas/subscriptions/{id}/operations"));
+        let answer = self.call(Patience::Long, || self.http.get(&address)).await?;
+        Ok(wire::open_operations(&answer.body))
+    }
+
+    /// Our word on an operation (2.3). `Conflict` and `NotFound` mean that it is over anyway.
+    pub async fn acknowledge(&self, id: SubscriptionId, operation: OperationId, accept: bool) -> Result<(), ApiError> {
+        let address = self.address(&format!("saas/subscriptions/{id}/operations/{operation}"));
+        let body = json!({ "status": if accept { "Success" } else { "Failure" } });
+        self.call(Patience::Short, || self.http.request(Method::PATCH, &address).json(&body)).await.map(drop)
+    }
+
+    fn address(&self, path: &str) -> String {
+        format!("{}/{path}?api-version={API_VERSION}", self.base)
+    }
+
+    /// Sends until it is answered or patience ends.
+    async fn call(&self, patience: Patience, request: impl Fn() -> reqwest::RequestBuilder) -> Result<Answer, ApiError> {
+        let asked_to_wait = std::sync::Mutex::new(None);
+        (|| async {
+            let result = self.once(&request).await;
+            if let Err(Failure { wait, .. }) = &result {
+                *asked_to_wait.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = *wait;
+            }
+            result
+        })
+        .retry(patience.policy())
+        .when(|failure: &Failure| {
+            matches!(failure.error, ApiError::Unavailable(_)) && failure.wait.is_none_or(|wait| wait <= patience.longest_wait())
+        })
+        .adjust(|failure, pause| pause.map(|pause| failure.wait.unwrap_or(pause)))
+        .await
+        .map_err(|failure| failure.error)
+    }
+
+    /// Sends once, and a second time with a new token when the first was refused.
+    async fn once(&self, request: &impl Fn() -> reqwest::RequestBuilder) -> Result<Answer, Failure> {
+        let mut token = self.tokens.current().await?;
+        for last in [false, true] {
+            let response = request().bearer_auth(token.expose()).send().await.map_err(|error| ApiError::Unavailable(error.without_url().to_string()))?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let text = response.text().await.map_err(|error| ApiError::Unavailable(error.without_url().to_string()))?;
+            if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && !last {
+                token = self.tokens.renewed(&token).await?;
+                continue;
+            }
+            return judge(status, headers, &text);
+        }
+        Err(ApiError::Denied("no answer".into()).into())
+    }
+}
+
+/// An error with the wait that the service asked for.
+struct Failure {
+    error: ApiError,
+    wait: Option<Duration>,
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self { error, wait: None }
+    }
+}
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+fn judge(status: StatusCode, headers: http::HeaderMap, text: &str) -> Result<Answer, Failure> {
+    if status.is_success() {
+        // Empty where nothing is to say, also where the contract promises an object.
+        let body = if text.trim().is_empty() { Value::Null } else { serde_json::from_str(text).map_err(|_| ApiError::Unavailable("an answer is not JSON".into()))? };
+        return Ok(Answer { status, headers, body });
+    }
+    let message = wire::error_message(status, text);
+    let error = match status.as_u16() {
+        400 => ApiError::Refused(message),
+        401 | 403 => ApiError::Denied(message),
+        404 => ApiError::NotFound,
+        409 => ApiError::Conflict(message),
+        408 | 429 | 500..=599 => {
+            return Err(Failure { wait: retry_after(&headers), error: ApiError::Unavailable(message) });
+        }
+        _ => ApiError::Refused(message),
+    };
+    Err(error.into())
+}
+
+fn unreadable(what: &str, body: &Value) -> ApiError {
+    let keys: Vec<_> = body.as_object().into_iter().flat_map(|object| object.keys().cloned()).collect();
+    ApiError::Unavailable(format!("the answer to {what} lacks what it must have; it has {keys:?}"))
+}

@@ -1,0 +1,250 @@
+//! The rows of subscriptions.
+//!
+//! | table | partition | row | what |
+//! |---|---|---|---|
+//! | `Subscriptions` | subscription id | `subscription` | our row |
+//! | | | `event:<999...-number>` | timeline, newest first |
+//! | | | `operation:<id>` | one operation; inserted once, so a repeated webhook changes nothing |
+//! | | | `plans` | the plans last listed for this customer |
+//! | `SubscriptionIndex` | `all` | `<reversed time first seen>:<id>` | summary, for the staff's list |
+//! | | `tenant:<id>` or `person:<tenant>:<object>` | subscription id | whose it is, for the portal |
+//! | `WebhookLog` | day | `<reversed time>:<operation>` | what arrived, for the staff's log |
+//!
+//! One subscription is one partition, so its row, timeline and operations change together or not at all. The index is
+//! written before a subscription is first stored and after each change; a stale summary is mended by the next sync.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::model::event::Event;
+use super::model::facts::{Facts, Plan, Status};
+use super::model::operation::{Action, Operation};
+use super::model::subscription::Subscription;
+use crate::app::App;
+use crate::foundation::ids::{OperationId, SubscriptionId, TenantId};
+use crate::store::{self, Etag, MAX_BATCH, Page, RowRange, StoreError, Table, Write, decode};
+
+const SUBSCRIPTIONS: Table = Table("Subscriptions");
+const INDEX: Table = Table("SubscriptionIndex");
+const LOG: Table = Table("WebhookLog");
+const ROW: &str = "subscription";
+const PLANS: &str = "plans";
+const ALL: &str = "all";
+
+/// Something read, with the ETag that a replacement must name.
+#[derive(Debug, Clone)]
+pub struct Found<T> {
+    pub value: T,
+    pub etag: Etag,
+}
+
+/// A line of the staff's list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    pub id: SubscriptionId,
+    pub name: String,
+    pub offer: String,
+    pub plan: String,
+    pub quantity: Option<u64>,
+    pub status: Status,
+    pub purchaser: String,
+    pub beneficiary: String,
+    pub purchaser_tenant: Option<TenantId>,
+    pub beneficiary_tenant: Option<TenantId>,
+    pub term_end: Option<Timestamp>,
+    pub auto_renew: bool,
+    pub is_test: bool,
+    pub first_seen: Timestamp,
+}
+
+/// A line of the webhook log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogEntry {
+    pub received: Timestamp,
+    pub subscription: SubscriptionId,
+    pub operation: OperationId,
+    pub action: Action,
+}
+
+fn operation_key(id: OperationId) -> String {
+    format!("operation:{id}")
+}
+
+/// Newest first: the larger the number, the smaller the key.
+fn event_key(number: u64) -> String {
+    format!("event:{:012}", 999_999_999_999 - number.min(999_999_999_999))
+}
+
+fn reversed(at: Timestamp) -> String {
+    format!("{:016}", 9_999_999_999_999_999 - at.as_microsecond().clamp(0, 9_999_999_999_999_999))
+}
+
+fn index_key(first_seen: Timestamp, id: SubscriptionId) -> String {
+    format!("{}:{id}", reversed(first_seen))
+}
+
+pub async fn subscription(app: &App, id: SubscriptionId) -> Result<Option<Found<Subscription>>, StoreError> {
+    let found = store::load(&*app.rows, SUBSCRIPTIONS, &id.to_string(), ROW).await?;
+    Ok(found.map(|(value, etag)| Found { value, etag }))
+}
+
+pub async fn operation(app: &App, id: SubscriptionId, operation: OperationId) -> Result<Option<Found<Operation>>, StoreError> {
+    let found = store::load(&*app.rows, SUBSCRIPTIONS, &id.to_string(), &operation_key(operation)).await?;
+    Ok(found.map(|(value, etag)| Found { value, etag }))
+}
+
+/// All operations of a subscription, in no particular order.
+pub async fn operations(app: &App, id: SubscriptionId) -> Result<Vec<Found<Operation>>, StoreError> {
+    let mut range = RowRange::prefix("operation:");
+    let mut found = Vec::new();
+    loop {
+        let page = app.rows.query(SUBSCRIPTIONS, &id.to_string(), &range, 500).await?;
+        for row in &page.rows {
+            found.push(Found { value: decode(row)?, etag: row.etag.clone() });
+        }
+        match page.rows.last() {
+            Some(last) if page.more => range = range.after(&last.key),
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// Stores an operation that was not known. `false`: it was, and nothing changed.
+pub async fn insert_operation(app: &App, operation: &Operation) -> Result<bool, StoreError> {
+    let write = Write::insert(operation_key(operation.id), operation)?;
+    match app.rows.write(SUBSCRIPTIONS, &operation.subscription_id.to_string(), vec![write]).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::AlreadyExists) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Stores row, timeline entries and operations together. `old` is the row's ETag, or None for a new row.
+pub async fn save(
+    app: &App,
+    row: Option<(&Subscription, Option<&Etag>)>,
+    events: &[Event],
+    operations: &[(&Operation, Option<&Etag>)],
+    id: SubscriptionId,
+) -> Result<(), StoreError> {
+    let mut writes = Vec::new();
+    if let Some((row, old)) = row {
+        writes.push(match old {
+            Some(etag) => Write::replace(ROW, row, etag.clone())?,
+            None => Write::insert(ROW, row)?,
+        });
+    }
+    for event in events {
+        writes.push(Write::insert(event_key(event.number), event)?);
+    }
+    for (operation, old) in operations {
+        writes.push(match old {
+            Some(etag) => Write::replace(operation_key(operation.id), operation, (*etag).clone())?,
+            None => Write::insert(operation_key(operation.id), operation)?,
+        });
+    }
+    debug_assert!(writes.len() <= MAX_BATCH);
+    if writes.is_empty() {
+        return Ok(());
+    }
+    app.rows.write(SUBSCRIPTIONS, &id.to_string(), writes).await.map(drop)
+}
+
+/// Timeline entries, newest first, numbered below `before` (None: from the newest).
+pub async fn events(app: &App, id: SubscriptionId, before: Option<u64>, limit: usize) -> Result<(Vec<Event>, bool), StoreError> {
+    let mut range = RowRange::prefix("event:");
+    if let Some(before) = before {
+        range = range.after(&event_key(before));
+    }
+    let page = app.rows.query(SUBSCRIPTIONS, &id.to_string(), &range, limit).await?;
+    Ok((page.rows.iter().map(decode).collect::<Result<_, _>>()?, page.more))
+}
+
+pub async fn plans(app: &App, id: SubscriptionId) -> Result<Vec<Plan>, StoreError> {
+    let found = store::load(&*app.rows, SUBSCRIPTIONS, &id.to_string(), PLANS).await?;
+    Ok(found.map(|(plans, _)| plans).unwrap_or_default())
+}
+
+pub async fn save_plans(app: &App, id: SubscriptionId, plans: &[Plan]) -> Result<(), StoreError> {
+    app.rows.write(SUBSCRIPTIONS, &id.to_string(), vec![Write::upsert(PLANS, &plans)?]).await.map(drop)
+}
+
+fn summary(row: &Subscription) -> Summary {
+    let facts = &row.facts;
+    Summary {
+        id: row.id,
+        name: facts.name.clone(),
+        offer: facts.offer_id.clone(),
+        plan: facts.plan_id.clone(),
+        quantity: facts.quantity,
+        status: facts.status,
+        purchaser: facts.purchaser.email.clone(),
+        beneficiary: facts.beneficiary.email.clone(),
+        purchaser_tenant: facts.purchaser.tenant_id,
+        beneficiary_tenant: facts.beneficiary.tenant_id,
+        term_end: facts.term.end,
+        auto_renew: facts.auto_renew,
+        is_test: facts.is_test,
+        first_seen: row.first_seen,
+    }
+}
+
+fn owner_partition(tenant: TenantId, object: Option<crate::foundation::ids::ObjectId>) -> Option<String> {
+    // All personal accounts share one tenant: its partition would be hot and say nothing.
+    match (tenant, object) {
+        (TenantId::PERSONAL_ACCOUNTS, Some(object)) => Some(format!("person:{tenant}:{object}")),
+        (TenantId::PERSONAL_ACCOUNTS, None) => None,
+        _ => Some(format!("tenant:{tenant}")),
+    }
+}
+
+/// Brings the index rows of a subscription up to date. May be repeated at any time.
+pub async fn index(app: &App, row: &Subscription) -> Result<(), StoreError> {
+    let id = row.id.to_string();
+    let key = index_key(row.first_seen, row.id);
+    app.rows.write(INDEX, ALL, vec![Write::upsert(key, &summary(row))?]).await?;
+    for owner in owners(&row.facts) {
+        app.rows.write(INDEX, &owner, vec![Write::upsert(id.as_str(), &())?]).await?;
+    }
+    Ok(())
+}
+
+fn owners(facts: &Facts) -> std::collections::BTreeSet<String> {
+    [&facts.beneficiary, &facts.purchaser].into_iter().filter_map(|party| owner_partition(party.tenant_id?, party.object_id)).collect()
+}
+
+/// Whether the index row says what the subscription says; for the reconciliation.
+pub async fn index_is_current(app: &App, row: &Subscription) -> Result<bool, StoreError> {
+    let found = store::load::<Summary>(&*app.rows, INDEX, ALL, &index_key(row.first_seen, row.id)).await?;
+    Ok(found.is_some_and(|(found, _)| found == summary(row)))
+}
+
+/// Ids of the subscriptions of a person's tenant, or of the person where the account is personal.
+pub async fn owned(app: &App, tenant: TenantId, object: crate::foundation::ids::ObjectId, after: Option<SubscriptionId>, limit: usize) -> Result<(Vec<SubscriptionId>, bool), StoreError> {
+    let Some(partition) = owner_partition(tenant, Some(object)) else { return Ok((Vec::new(), false)) };
+    let range = after.map_or_else(RowRange::all, |after| RowRange::all().after(&after.to_string()));
+    let page = app.rows.query(INDEX, &partition, &range, limit).await?;
+    Ok((page.rows.iter().filter_map(|row| row.key.parse().ok()).collect(), page.more))
+}
+
+/// A page of summaries, newest first, behind the key `after`. With each summary comes its key.
+pub async fn summaries(app: &App, after: Option<&str>, limit: usize) -> Result<(Vec<(String, Summary)>, bool), StoreError> {
+    let range = after.map_or_else(RowRange::all, |after| RowRange::all().after(after));
+    let Page { rows, more } = app.rows.query(INDEX, ALL, &range, limit).await?;
+    Ok((rows.iter().map(|row| Ok((row.key.clone(), decode(row)?))).collect::<Result<_, StoreError>>()?, more))
+}
+
+fn day(at: Timestamp) -> String {
+    at.to_string().chars().take(10).collect()
+}
+
+pub async fn log_webhook(app: &App, entry: &LogEntry) -> Result<(), StoreError> {
+    let key = format!("{}:{}", reversed(entry.received), entry.operation);
+    app.rows.write(LOG, &day(entry.received), vec![Write::upsert(key, entry)?]).await.map(drop)
+}
+
+/// The webhooks of a day, newest first.
+pub async fn webhooks(app: &App, day: &str, limit: usize) -> Result<(Vec<LogEntry>, bool), StoreError> {
+    let page = app.rows.query(LOG, day, &RowRange::all(), limit).await?;
+    Ok((page.rows.iter().map(decode).collect::<Result<_, _>>()?, page.more))
+}

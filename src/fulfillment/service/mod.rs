@@ -1,0 +1,8 @@
+//! The verbs, one room each.
+
+pub mod changes;
+pub mod landing;
+pub mod queries;
+pub mod reconcile;
+pub mod sync;
+pub mod webhook;

@@ -1,0 +1,221 @@
+//! One subscription brought in step with Microsoft: read both sides, advance, store, then act. It may run twice at the
+//! same time and be killed anywhere: what is stored is conditional, and what is done outside may be repeated.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::foundation::ids::SubscriptionId;
+use crate::foundation::outbound::Patience;
+use crate::fulfillment::client::{ApiError, MarketplaceClient};
+use crate::fulfillment::model::advance::{Seen, Step, advance};
+use crate::fulfillment::model::event::{Actor, Cause, EventKind};
+use crate::fulfillment::model::operation::Operation;
+use crate::fulfillment::model::subscription::Subscription;
+use crate::fulfillment::repo::{self, Found};
+use crate::queue::QueueError;
+use crate::store::{Etag, StoreError};
+
+/// The queue of subscriptions to look at.
+pub const QUEUE: &str = "subscription-sync";
+
+/// A message of [`QUEUE`]: which one, never what.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Message {
+    pub subscription: SubscriptionId,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error("the marketplace is switched off (MARKETPLACE_MODE=false)")]
+    Off,
+}
+
+/// Operations looked at in one step; the rest waits for the next. Keeps a batch under the store's limit.
+const MOST_OPERATIONS: usize = 20;
+/// Tries against other writers before the message has to come again.
+const TRIES: usize = 6;
+/// Steps in one call: an activation is followed by a look.
+const STEPS: usize = 3;
+
+pub fn client(app: &App) -> Result<&MarketplaceClient, SyncError> {
+    app.marketplace.as_ref().ok_or(SyncError::Off)
+}
+
+/// Asks for a look at the subscription, soon or after `delay`.
+pub async fn request(app: &App, id: SubscriptionId, delay: Duration) -> Result<(), QueueError> {
+    let text = serde_json::to_string(&Message { subscription: id }).unwrap_or_default();
+    app.queues.send(QUEUE, &text, delay).await
+}
+
+/// Brings a subscription in step. None: neither we nor Microsoft know it.
+pub async fn sync(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) -> Result<Option<Subscription>, SyncError> {
+    if *cause == Cause::Queue
+        && let Some(row) = nothing_left(app, id).await?
+    {
+        return Ok(Some(row));
+    }
+    let mut row = None;
+    for _ in 0..STEPS {
+        let step = step(app, id, cause, patience).await?;
+        row = step.row;
+        acknowledge(app, &step.operations).await?;
+        let Some(current) = &row else { break };
+        if !step.activate {
+            break;
+        }
+        if !activate(app, current, patience).await? {
+            break;
+        }
+    }
+    Ok(row)
+}
+
+/// The row, when no operation, change or activation is open: an earlier look has done what this message was sent for.
+async fn nothing_left(app: &App, id: SubscriptionId) -> Result<Option<Subscription>, SyncError> {
+    let Some(row) = repo::subscription(app, id).await?.map(|found| found.value) else { return Ok(None) };
+    let busy = row.change.is_some() || row.activation.is_some() || repo::operations(app, id).await?.iter().any(|found| found.value.settled.is_none());
+    Ok((!busy).then_some(row))
+}
+
+/// Reads, advances and stores; tries again when somebody else was quicker.
+async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) -> Result<Step, SyncError> {
+    let mut last = StoreError::Precondition;
+    for _ in 0..TRIES {
+        let row = repo::subscription(app, id).await?;
+        let scheduled = row.as_ref().and_then(|found| found.value.next_check);
+        let mut open: Vec<_> = repo::operations(app, id).await?.into_iter().filter(|found| found.value.settled.is_none()).collect();
+        open.sort_by_key(|found| (found.value.received, found.value.id));
+        open.truncate(MOST_OPERATIONS);
+        let step = advance(look(app, id, row.as_ref(), &open, patience).await?, cause, app.clock.now());
+        let known = row.as_ref().map(|found| &found.etag);
+        if known.is_none()
+            && let Some(row) = &step.row
+        {
+            // Before the row itself: a subscription that exists is found in every list.
+            repo::index(app, row).await?;
+        }
+        let etags: Vec<&Etag> = open.iter().map(|found| &found.etag).collect();
+        let operations: Vec<_> = step.operations.iter().zip(etags).map(|(operation, etag)| (operation, Some(etag))).collect();
+        match repo::save(app, step.row.as_ref().map(|row| (row, known)), &step.events, &operations, id).await {
+            Ok(()) => {
+                if let Some(row) = step.row.as_ref().filter(|_| !step.events.is_empty()) {
+                    repo::index(app, row).await?;
+                }
+                schedule(app, id, scheduled, &step).await?;
+                return Ok(step);
+            }
+            Err(error @ (StoreError::Precondition | StoreError::AlreadyExists)) => last = error,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(last.into())
+}
+
+/// Sends the message for the next look, unless one that comes no later is on its way.
+async fn schedule(app: &App, id: SubscriptionId, scheduled: Option<jiff::Timestamp>, step: &Step) -> Result<(), SyncError> {
+    let Some(at) = step.look_again else { return Ok(()) };
+    let now = app.clock.now();
+    if scheduled.is_some_and(|known| known > now && known <= at) {
+        return Ok(());
+    }
+    let wait = at.duration_since(now).max(SignedDuration::ZERO);
+    Ok(request(app, id, Duration::try_from(wait).unwrap_or_default()).await?)
+}
+
+/// Microsoft's view of the subscription and of its open operations. Operations are read first: what they brought
+/// about is then in the subscription.
+async fn look(app: &App, id: SubscriptionId, row: Option<&Found<Subscription>>, open: &[Found<Operation>], patience: Patience) -> Result<Seen, SyncError> {
+    let client = client(app)?;
+    let remote = join_all(open.iter().map(|found| client.operation(id, found.value.id, patience))).await;
+    let mut operations = Vec::with_capacity(open.len());
+    for (found, remote) in open.iter().zip(remote) {
+        operations.push((found.value.clone(), remote?));
+    }
+    let facts = match client.subscription(id, patience).await {
+        Ok(facts) => Some(facts),
+        Err(ApiError::NotFound) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Seen { id, row: row.map(|found| found.value.clone()), facts, operations })
+}
+
+/// Sends our word on changes that wait for it, and notes that it was taken. A failure here is no failure of the look:
+/// silence counts as consent at Microsoft, and the next look tries again.
+async fn acknowledge(app: &App, operations: &[Operation]) -> Result<(), SyncError> {
+    for operation in operations {
+        let Some(accept) = operation.owes_acknowledgement() else { continue };
+        match client(app)?.acknowledge(operation.subscription_id, operation.id, accept).await {
+            Ok(()) | Err(ApiError::Conflict(_) | ApiError::NotFound | ApiError::Refused(_)) => note_acknowledged(app, operation, accept).await?,
+            Err(error) => tracing::warn!(operation = %operation.id, %error, "the acknowledgement did not arrive; it is repeated with the next look"),
+        }
+    }
+    Ok(())
+}
+
+async fn note_acknowledged(app: &App, operation: &Operation, accept: bool) -> Result<(), SyncError> {
+    for _ in 0..TRIES {
+        let (Some(mut row), Some(mut found)) =
+            (repo::subscription(app, operation.subscription_id).await?, repo::operation(app, operation.subscription_id, operation.id).await?)
+        else {
+            return Ok(());
+        };
+        if found.value.acknowledged {
+            return Ok(());
+        }
+        found.value.acknowledged = true;
+        let kind = EventKind::Acknowledged { operation: operation.id, accept };
+        let event = row.value.log(app.clock.now(), Actor::System, Cause::Webhook { operation: operation.id }, kind);
+        match repo::save(app, Some((&row.value, Some(&row.etag))), &[event], &[(&found.value, Some(&found.etag))], operation.subscription_id).await {
+            Err(StoreError::Precondition | StoreError::AlreadyExists) => {}
+            other => return Ok(other?),
+        }
+    }
+    Ok(())
+}
+
+/// Calls Activate and notes the answer. `true`: look again at once.
+async fn activate(app: &App, row: &Subscription, patience: Patience) -> Result<bool, SyncError> {
+    let answer = client(app)?.activate(row.id, &row.facts.plan_id, row.facts.quantity, patience).await;
+    let refused = match &answer {
+        Ok(()) => None,
+        Err(ApiError::Refused(reason)) => Some(reason.clone()),
+        Err(ApiError::NotFound) => Some("the marketplace says that it is over".to_owned()),
+        // Not known whether it was taken: the next look tells, and tries again when it is due.
+        Err(ApiError::Unavailable(_) | ApiError::Conflict(_)) => return Err(answer.err().map_or(SyncError::Off, SyncError::Api)),
+        Err(ApiError::Denied(_)) => return Err(answer.err().map_or(SyncError::Off, SyncError::Api)),
+    };
+    for _ in 0..TRIES {
+        let Some(mut found) = repo::subscription(app, row.id).await? else { return Ok(false) };
+        let Some(activation) = found.value.activation.as_mut() else { return Ok(true) };
+        let actor = activation.actor.clone();
+        let kind = match &refused {
+            None => {
+                activation.accepted = true;
+                EventKind::ActivationAccepted
+            }
+            Some(reason) => {
+                found.value.activation = None;
+                EventKind::ActivationRefused { reason: reason.clone() }
+            }
+        };
+        let event = found.value.log(app.clock.now(), actor, Cause::Landing, kind);
+        match repo::save(app, Some((&found.value, Some(&found.etag))), &[event], &[], row.id).await {
+            Err(StoreError::Precondition | StoreError::AlreadyExists) => {}
+            other => {
+                other?;
+                return Ok(true);
+            }
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,138 @@
+//! A webhook arrives: it is stored before anything else, a change of plan or seats is decided at once, and the rest is
+//! left to [`super::sync`]. The caller has been proven already.
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::foundation::outbound::Patience;
+use crate::fulfillment::client::Webhook;
+use crate::fulfillment::model::event::{Actor, Cause, EventKind};
+use crate::fulfillment::model::operation::{Decision, Operation, decide};
+use crate::fulfillment::repo::{self, LogEntry};
+use crate::store::StoreError;
+
+use super::sync::{self, SyncError, client};
+
+/// Microsoft waits ten seconds for our word; asking it back must be over well before.
+const DECIDE_WITHIN: Duration = Duration::from_secs(6);
+/// The answer to the webhook must arrive before the acknowledgement does (contract 2.4).
+const AFTER_ANSWER: Duration = Duration::from_secs(1);
+const TRIES: usize = 6;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    #[error("the marketplace did not confirm the change within {} s", DECIDE_WITHIN.as_secs())]
+    Slow,
+}
+
+impl From<StoreError> for ReceiveError {
+    fn from(error: StoreError) -> Self {
+        Self::Sync(error.into())
+    }
+}
+
+/// What the webhook is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Accept,
+    Reject { reason: String },
+}
+
+/// `body` is kept with the operation, as it came.
+pub async fn receive(app: &App, webhook: &Webhook, body: &[u8]) -> Result<Answer, ReceiveError> {
+    let operation = remember(app, webhook, body).await?;
+    if operation.settled.is_some() || !operation.action.is_change() {
+        return Ok(Answer::Accept);
+    }
+    let decision = match operation.decision {
+        Some(decision) => decision,
+        None => tokio::time::timeout(DECIDE_WITHIN, decide_now(app, operation)).await.map_err(|_| ReceiveError::Slow)??,
+    };
+    Ok(if decision.accept { Answer::Accept } else { Answer::Reject { reason: decision.reason } })
+}
+
+/// Makes the operation durable, once, together with the message that leads to its end. When this returns, the webhook
+/// may be acknowledged: nothing can be lost any more.
+async fn remember(app: &App, webhook: &Webhook, body: &[u8]) -> Result<Operation, ReceiveError> {
+    let operation = Operation {
+        id: webhook.operation,
+        subscription_id: webhook.subscription,
+        action: webhook.action.clone(),
+        source: webhook.source,
+        plan: webhook.plan.clone(),
+        quantity: webhook.quantity,
+        received: app.clock.now(),
+        body: Some(String::from_utf8_lossy(body).into_owned()),
+        remote: None,
+        decision: None,
+        acknowledged: false,
+        looks: 0,
+        settled: None,
+    };
+    let log = LogEntry { received: operation.received, subscription: operation.subscription_id, operation: operation.id, action: operation.action.clone() };
+    let delay = if operation.action.is_change() { AFTER_ANSWER } else { Duration::ZERO };
+    // Together, so that they share a commit. A message without its row does no harm, and the log may lack a line.
+    let (inserted, sent, logged) = tokio::join!(
+        repo::insert_operation(app, &operation),
+        sync::request(app, operation.subscription_id, delay),
+        repo::log_webhook(app, &log),
+    );
+    let inserted = inserted?;
+    sent.map_err(SyncError::from)?;
+    logged?;
+    if inserted {
+        return Ok(operation);
+    }
+    match repo::operation(app, operation.subscription_id, operation.id).await? {
+        Some(mut known) => {
+            if known.value.body.is_none() {
+                // We started it, and its webhook is here now. Losing this write to another writer loses nothing.
+                known.value.body = operation.body.clone();
+                match repo::save(app, None, &[], &[(&known.value, Some(&known.etag))], operation.subscription_id).await {
+                    Ok(()) | Err(StoreError::Precondition) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(known.value)
+        }
+        None => Ok(operation),
+    }
+}
+
+/// Confirms the change with Microsoft, applies the rules and stores the decision; the first stored one holds.
+async fn decide_now(app: &App, operation: Operation) -> Result<Decision, ReceiveError> {
+    let (id, subscription) = (operation.id, operation.subscription_id);
+    let client = client(app)?;
+    let (remote, facts, plans) = tokio::join!(
+        client.operation(subscription, id, Patience::Short),
+        client.subscription(subscription, Patience::Short),
+        repo::plans(app, subscription),
+    );
+    let remote = remote.map_err(SyncError::from)?;
+    let facts = match facts {
+        Ok(facts) => Some(facts),
+        Err(crate::fulfillment::ApiError::NotFound) => None,
+        Err(error) => return Err(SyncError::from(error).into()),
+    };
+    let (accept, reason) = decide(&operation, &remote, facts.as_ref(), &plans?);
+    let decision = Decision { accept, reason: reason.to_owned(), at: app.clock.now() };
+    for _ in 0..TRIES {
+        let Some(mut found) = repo::operation(app, subscription, id).await? else { return Ok(decision) };
+        if let Some(earlier) = found.value.decision {
+            return Ok(earlier);
+        }
+        found.value.decision = Some(decision.clone());
+        let mut row = repo::subscription(app, subscription).await?;
+        let kind = EventKind::Decided { action: operation.action.clone(), operation: id, accept, reason: reason.to_owned() };
+        let events: Vec<_> = row.iter_mut().map(|row| row.value.log(decision.at, Actor::System, Cause::Webhook { operation: id }, kind.clone())).collect();
+        let row = row.as_ref().map(|row| (&row.value, Some(&row.etag)));
+        match repo::save(app, row, &events, &[(&found.value, Some(&found.etag))], subscription).await {
+            Ok(()) => return Ok(decision),
+            Err(StoreError::Precondition | StoreError::AlreadyExists) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(StoreError::Precondition.into())
+}

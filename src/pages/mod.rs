@@ -1,0 +1,138 @@
+//! How pages are made: embedded templates, one catalogue of texts in two languages, assets with hashes in their names.
+//!
+//! Owns no content: what a page says is the business of `portal` and `staff`, who call [`page`].
+
+mod catalogue;
+pub mod handlers;
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use minijinja::value::{Kwargs, Value};
+use minijinja::{Environment, State, context};
+use rust_embed::RustEmbed;
+use serde::Serialize;
+
+pub use catalogue::Language;
+use catalogue::Catalogue;
+
+use crate::app::App;
+use crate::foundation::problem::Problem;
+use crate::foundation::settings::Settings;
+use crate::foundation::web::{Request, Response, html, uncached};
+use crate::identity::{Session, is_staff};
+
+#[derive(RustEmbed)]
+#[folder = "templates/"]
+struct Templates;
+
+pub struct Pages {
+    environment: Environment<'static>,
+    publisher: String,
+    support_email: String,
+    /// Microsoft is simulated here; every page says so.
+    simulated: bool,
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages").finish_non_exhaustive()
+    }
+}
+
+impl Pages {
+    pub fn new(settings: &Settings) -> Self {
+        let mut environment = Environment::new();
+        environment.set_loader(|name| Ok(Templates::get(name).map(|file| String::from_utf8_lossy(&file.data).into_owned())));
+        environment.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
+        let catalogue = Arc::new(Catalogue::load());
+        let texts = Arc::clone(&catalogue);
+        environment.add_function("t", move |state: &State<'_, '_>, key: &str, arguments: Kwargs| translate(&texts, state, key, &arguments));
+        environment.add_function("maybe_t", move |state: &State<'_, '_>, key: &str| catalogue.text(key, page_language(state)).map(str::to_owned));
+        environment.add_filter("time", time);
+        environment.add_filter("day", day);
+        environment.add_function("asset", handlers::asset_path);
+        let simulated = settings.marketplace.as_ref().and_then(|marketplace| url::Url::parse(&marketplace.api_url).ok()).is_some_and(|url| crate::foundation::outbound::is_loopback(&url));
+        Self { environment, publisher: settings.publisher_name.clone(), support_email: settings.support_email.clone(), simulated }
+    }
+
+    fn render(&self, template: &str, context: Value) -> Result<String, minijinja::Error> {
+        self.environment.get_template(template)?.render(context)
+    }
+}
+
+fn page_language(state: &State<'_, '_>) -> Language {
+    state.lookup("lang").and_then(|value| value.as_str().map(Language::parse)).unwrap_or(Language::English)
+}
+
+/// `t("key", name=value)`: the text of the page's language with `{name}` replaced.
+fn translate(catalogue: &Catalogue, state: &State<'_, '_>, key: &str, arguments: &Kwargs) -> Result<String, minijinja::Error> {
+    let mut text = catalogue
+        .text(key, page_language(state))
+        .ok_or_else(|| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, format!("the catalogue has no text `{key}`")))?
+        .to_owned();
+    for name in arguments.args() {
+        let value: Value = arguments.get(name)?;
+        text = text.replace(&format!("{{{name}}}"), &value.to_string());
+    }
+    Ok(text)
+}
+
+/// `2026-11-20 06:15 UTC` as a `<time>` element; the script adds the local time on hover.
+fn time(value: &str) -> Value {
+    let Ok(at) = value.parse::<Timestamp>() else { return Value::from("–") };
+    let shown = at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string();
+    Value::from_safe_string(format!("<time datetime=\"{at}\">{shown}</time>"))
+}
+
+/// `2026-11-20`; a dash for none.
+fn day(value: Option<&str>) -> String {
+    value.and_then(|value| value.parse::<Timestamp>().ok()).map_or_else(|| "–".to_owned(), |at| at.to_zoned(TimeZone::UTC).date().to_string())
+}
+
+/// The language of a request: its cookie, else what the browser prefers.
+pub fn language(request: &Request) -> Language {
+    match request.cookie(handlers::LANGUAGE_COOKIE) {
+        Some(chosen) => Language::parse(&chosen),
+        None => Language::preferred(request.header(http::header::ACCEPT_LANGUAGE).unwrap_or_default()),
+    }
+}
+
+/// A page for this request and person. `content` is what the template needs besides the frame.
+pub fn page(app: &App, request: &Request, session: Option<&Session>, template: &str, content: impl Serialize) -> Result<Response, Problem> {
+    let language = language(request);
+    let here = if request.method == http::Method::GET && !request.raw_query.is_empty() { format!("{}?{}", request.path, request.raw_query) } else { request.path.clone() };
+    let frame = context! {
+        lang => language.tag(),
+        here,
+        path => request.path,
+        request_id => request.id,
+        user => session.map(|session| &session.user),
+        csrf => session.map(|session| session.csrf.as_str()),
+        staff => session.is_some_and(|session| is_staff(app, &session.user)),
+        publisher => app.pages.publisher,
+        support_email => app.pages.support_email,
+        simulated => app.pages.simulated,
+    };
+    let context = context! { ..Value::from_serialize(content), ..frame };
+    let body = app.pages.render(template, context).map_err(Problem::internal)?;
+    Ok(uncached(html(body)))
+}
+
+/// A problem as a page. Falls back to plain text when even that page can not be made.
+pub fn problem_page(app: &App, request: &Request, problem: &Problem) -> Response {
+    let content = context! {
+        status => problem.status.as_u16(),
+        code => problem.code,
+        title => problem.title,
+        remedy => problem.remedy,
+    };
+    let mut response = page(app, request, None, "problem.html", content).unwrap_or_else(|error| {
+        tracing::error!(request = %request.id, error = %error.causes(), "the problem page can not be made");
+        html(format!("<!doctype html><title>{0}</title><h1>{0}</h1><p>{1}", problem.status.as_u16(), request.id))
+    });
+    *response.status_mut() = problem.status;
+    response
+}

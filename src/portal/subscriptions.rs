@@ -1,0 +1,112 @@
+//! The customer's subscriptions: list, one, and the three changes.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::view::{plan_rows, subscription_view};
+use crate::app::App;
+use crate::foundation::ids::SubscriptionId;
+use crate::foundation::problem::Problem;
+use crate::foundation::web::{Form, Request, Response, redirect, uncached};
+use crate::fulfillment::model::event::{Actor, Cause};
+use crate::fulfillment::model::subscription::{Refusal, Subscription, Wish};
+use crate::fulfillment::{self, ChangeError};
+use crate::identity::Customer;
+use crate::pages::page;
+
+const PAGE: usize = 20;
+const EVENTS: usize = 25;
+
+/// `GET /portal`.
+pub async fn list(app: Arc<App>, request: Request, customer: Customer) -> Result<Response, Problem> {
+    let after = request.query("after").and_then(|after| after.parse().ok());
+    let (rows, next) = fulfillment::of_customer(&app, &customer, after, PAGE).await?;
+    let subscriptions: Vec<_> = rows.iter().map(subscription_view).collect();
+    page(&app, &request, Some(&customer.session), "portal_list.html", json!({ "subscriptions": subscriptions, "next": next, "first": after.is_none() }))
+}
+
+/// The subscription that the address names, if this person may see it.
+async fn own(app: &App, request: &Request, customer: &Customer) -> Result<Subscription, Problem> {
+    let id: SubscriptionId = request.param("id").parse().map_err(|_| Problem::not_found())?;
+    fulfillment::for_customer(app, id, customer).await?.ok_or_else(Problem::not_found)
+}
+
+/// `GET /portal/subscriptions/{id}`.
+pub async fn one(app: Arc<App>, request: Request, customer: Customer) -> Result<Response, Problem> {
+    let row = own(&app, &request, &customer).await?;
+    let before = request.query("before").and_then(|before| before.parse().ok());
+    let plans = if row.facts.may_update { fulfillment::available_plans(&app, row.id).await? } else { Vec::new() };
+    let current = plans.iter().find(|plan| plan.id == row.facts.plan_id);
+    let (events, more) = fulfillment::timeline(&app, row.id, before, EVENTS).await?;
+    let content = json!({
+        "s": subscription_view(&row),
+        "plans": plan_rows(&plans, &row.facts.plan_id),
+        "seats": current.map(|plan| json!({ "least": plan.min_quantity.unwrap_or(1), "most": plan.max_quantity })),
+        "events": events,
+        "older": events.last().filter(|_| more).map(|event| event.number),
+        "done": request.query("done"),
+        "from_landing": request.query("from").is_some(),
+        "busy": row.change.is_some() || (row.activation.is_some() && row.facts.status.is_pending()),
+    });
+    page(&app, &request, Some(&customer.session), "portal_subscription.html", content)
+}
+
+/// `POST /portal/subscriptions/{id}/plan`.
+pub async fn change_plan(app: Arc<App>, request: Request, customer: Customer, form: Form) -> Result<Response, Problem> {
+    let plan = form.get("plan").to_owned();
+    if plan.is_empty() {
+        return Err(Problem::bad_request("missing_plan", "No plan was chosen.").field("plan").remedy("Choose one of the plans and send the form again."));
+    }
+    change(&app, &request, &customer, Wish::Plan { plan }).await
+}
+
+/// `POST /portal/subscriptions/{id}/quantity`.
+pub async fn change_quantity(app: Arc<App>, request: Request, customer: Customer, form: Form) -> Result<Response, Problem> {
+    let quantity = form.get("quantity").parse().map_err(|_| {
+        Problem::bad_request("invalid_quantity", "The number of seats must be a whole number.").field("quantity").remedy("Enter a number such as 5.")
+    })?;
+    change(&app, &request, &customer, Wish::Quantity { quantity }).await
+}
+
+/// `POST /portal/subscriptions/{id}/cancel`: can not be undone, so the name of the subscription has to be typed.
+pub async fn cancel(app: Arc<App>, request: Request, customer: Customer, form: Form) -> Result<Response, Problem> {
+    let row = own(&app, &request, &customer).await?;
+    let name = if row.facts.name.is_empty() { row.facts.offer().to_owned() } else { row.facts.name.clone() };
+    if form.get("confirm") != name.trim() {
+        return Err(Problem::bad_request("not_confirmed", "The name that was typed is not the name of the subscription; nothing was cancelled.")
+            .field("confirm")
+            .remedy(format!("Type {name} exactly as shown to confirm.")));
+    }
+    change(&app, &request, &customer, Wish::Cancel).await
+}
+
+async fn change(app: &App, request: &Request, customer: &Customer, wish: Wish) -> Result<Response, Problem> {
+    let row = own(app, request, customer).await?;
+    let plans = fulfillment::available_plans(app, row.id).await?;
+    let user = customer.user();
+    let actor = Actor::Customer { tenant_id: user.tenant_id, object_id: user.object_id, name: user.name.clone() };
+    fulfillment::request_change(app, row.id, wish, &plans, actor, Cause::Portal).await.map_err(problem)?;
+    Ok(uncached(redirect(&format!("/portal/subscriptions/{}?done=1", row.id))))
+}
+
+/// A refused change as an answer; used by the staff's pages too.
+pub fn problem(error: ChangeError) -> Problem {
+    match error {
+        ChangeError::Refused(refusal) => {
+            let title = format!("This can not be changed now: {refusal}.");
+            match refusal {
+                Refusal::ChangeUnderWay => Problem::conflict("change_under_way", title).remedy("Wait until it has ended; it usually takes less than a minute."),
+                Refusal::NotActive | Refusal::NotAllowed => Problem::conflict("not_allowed_now", title).remedy("The page of the subscription says what can be done."),
+                Refusal::SameValue | Refusal::UnknownPlan => Problem::bad_request("no_such_change", title).field("plan").remedy("Choose another plan."),
+                Refusal::NotPerSeat | Refusal::QuantityOutside { .. } => {
+                    Problem::bad_request("invalid_quantity", title).field("quantity").remedy("Enter a number within these limits.")
+                }
+            }
+        }
+        ChangeError::RefusedByMarketplace(_) => {
+            Problem::conflict("refused_by_marketplace", error.to_string()).remedy("Wait a minute and try again; if it stays so, change it in the Azure portal.")
+        }
+        ChangeError::Sync(error) => error.into(),
+    }
+}
