@@ -61,7 +61,7 @@ impl App {
                     Arc::new(EmbeddedBlobs::open(database, Arc::clone(&random)).await?),
                 )
             }
-            Storage::Azure { account, prefix } => {
+            Storage::Azure { account } => {
                 let client_id = match account {
                     StorageAccount::ManagedIdentity { client_id, .. } => client_id.clone(),
                     StorageAccount::ConnectionString(_) => None,
@@ -69,9 +69,9 @@ impl App {
                 let identity = ManagedIdentity::new(http.clone(), Arc::clone(&clock), settings.identity_endpoint.clone(), client_id);
                 let account = AzureAccount::new(account, settings.cloud, http.clone(), Arc::new(identity))?;
                 (
-                    Arc::new(AzureRows::new(&account, prefix, Arc::clone(&random))),
-                    Arc::new(AzureQueues::new(&account, prefix)),
-                    Arc::new(AzureBlobs::new(&account, prefix)),
+                    Arc::new(AzureRows::new(&account, Arc::clone(&random))),
+                    Arc::new(AzureQueues::new(&account)),
+                    Arc::new(AzureBlobs::new(&account)),
                 )
             }
         };

@@ -1,1 +1,7 @@
-fn main(){}
+//! The `mediagenie` executable.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mediagenie::cli::run()
+}

@@ -14,17 +14,16 @@ use crate::foundation::azure_account::{AzureAccount, failure};
 #[derive(Debug)]
 pub struct AzureBlobs {
     service: BlobServiceClient,
-    prefix: String,
 }
 
 impl AzureBlobs {
-    pub fn new(account: &AzureAccount, prefix: &str) -> Self {
+    pub fn new(account: &AzureAccount) -> Self {
         let service = ClientBuilder::with_location(account.blobs(), account.credentials()).client_options(account.options()).blob_service_client();
-        Self { service, prefix: prefix.to_owned() }
+        Self { service }
     }
 
     fn container(&self, container: &str) -> ContainerClient {
-        self.service.container_client(format!("{}{container}", self.prefix))
+        self.service.container_client(container)
     }
 
     fn blob(&self, container: &str, name: &str) -> Result<BlobClient, BlobError> {

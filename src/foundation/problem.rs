@@ -79,6 +79,13 @@ impl Problem {
             .caused_by(source)
     }
 
+    /// The same problem under another status, where the caller reads a status in a way of its own.
+    #[must_use]
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());

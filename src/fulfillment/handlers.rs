@@ -39,7 +39,7 @@ pub async fn webhook(app: Arc<App>, request: Request, caller: MarketplaceCaller)
         Problem::bad_request("unreadable_webhook", format!("This is not a marketplace webhook: {field} is missing or can not be read."))
     })?;
     let answer = receive(&app, &webhook, &request.body).await.map_err(|error| match error {
-        ReceiveError::Sync(error) => Problem { status: StatusCode::SERVICE_UNAVAILABLE, ..error.into() },
+        ReceiveError::Sync(error) => Problem::from(error).status(StatusCode::SERVICE_UNAVAILABLE),
         ReceiveError::Slow => Problem::unavailable("confirmation_slow", error.to_string()),
     })?;
     tracing::info!(subscription = %webhook.subscription, operation = %webhook.operation, action = %webhook.action, caller = %caller.application, ?answer, "webhook");

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use minijinja::value::{Kwargs, Value};
-use minijinja::{Environment, State, context};
+use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::{Environment, State};
 use rust_embed::RustEmbed;
-use serde::Serialize;
+use serde_json::{Value as Json, json};
 
 pub use catalogue::Language;
 use catalogue::Catalogue;
@@ -100,35 +100,33 @@ pub fn language(request: &Request) -> Language {
     }
 }
 
-/// A page for this request and person. `content` is what the template needs besides the frame.
-pub fn page(app: &App, request: &Request, session: Option<&Session>, template: &str, content: impl Serialize) -> Result<Response, Problem> {
+/// A page for this request and person. `content` is an object with what the template needs
+/// besides the frame.
+pub fn page(app: &App, request: &Request, session: Option<&Session>, template: &str, content: Json) -> Result<Response, Problem> {
     let language = language(request);
     let here = if request.method == http::Method::GET && !request.raw_query.is_empty() { format!("{}?{}", request.path, request.raw_query) } else { request.path.clone() };
-    let frame = context! {
-        lang => language.tag(),
-        here,
-        path => request.path,
-        request_id => request.id,
-        user => session.map(|session| &session.user),
-        csrf => session.map(|session| session.csrf.as_str()),
-        staff => session.is_some_and(|session| is_staff(app, &session.user)),
-        publisher => app.pages.publisher,
-        support_email => app.pages.support_email,
-        simulated => app.pages.simulated,
-    };
-    let context = context! { ..Value::from_serialize(content), ..frame };
+    let frame = json!({
+        "lang": language.tag(),
+        "here": here,
+        "path": request.path,
+        "request_id": request.id,
+        "user": session.map(|session| &session.user),
+        "csrf": session.map(|session| session.csrf.as_str()),
+        "staff": session.is_some_and(|session| is_staff(app, &session.user)),
+        "publisher": app.pages.publisher,
+        "support_email": app.pages.support_email,
+        "simulated": app.pages.simulated,
+    });
+    let (Json::Object(mut context), Json::Object(frame)) = (content, frame) else { return Err(Problem::internal("a page's content must be an object")) };
+    context.extend(frame);
+    let context = Value::from(Serde(context));
     let body = app.pages.render(template, context).map_err(Problem::internal)?;
     Ok(uncached(html(body)))
 }
 
 /// A problem as a page. Falls back to plain text when even that page can not be made.
 pub fn problem_page(app: &App, request: &Request, problem: &Problem) -> Response {
-    let content = context! {
-        status => problem.status.as_u16(),
-        code => problem.code,
-        title => problem.title,
-        remedy => problem.remedy,
-    };
+    let content = json!({ "status": problem.status.as_u16(), "code": problem.code, "title": problem.title, "remedy": problem.remedy });
     let mut response = page(app, request, None, "problem.html", content).unwrap_or_else(|error| {
         tracing::error!(request = %request.id, error = %error.causes(), "the problem page can not be made");
         html(format!("<!doctype html><title>{0}</title><h1>{0}</h1><p>{1}", problem.status.as_u16(), request.id))

@@ -14,17 +14,16 @@ use crate::foundation::azure_account::{AzureAccount, failure};
 #[derive(Debug)]
 pub struct AzureQueues {
     service: QueueServiceClient,
-    prefix: String,
 }
 
 impl AzureQueues {
-    pub fn new(account: &AzureAccount, prefix: &str) -> Self {
+    pub fn new(account: &AzureAccount) -> Self {
         let service = QueueServiceClientBuilder::with_location(account.queues(), account.credentials()).client_options(account.options()).build();
-        Self { service, prefix: prefix.to_owned() }
+        Self { service }
     }
 
     fn queue(&self, queue: QueueName<'_>) -> QueueClient {
-        self.service.queue_client(format!("{}{queue}", self.prefix))
+        self.service.queue_client(queue)
     }
 }
 

@@ -20,20 +20,19 @@ const PIECE: usize = 32_000;
 #[derive(Debug)]
 pub struct AzureRows {
     service: TableServiceClient,
-    prefix: String,
     random: Arc<dyn Random>,
 }
 
 impl AzureRows {
-    pub fn new(account: &AzureAccount, prefix: &str, random: Arc<dyn Random>) -> Self {
+    pub fn new(account: &AzureAccount, random: Arc<dyn Random>) -> Self {
         let service = TableServiceClientBuilder::with_location(account.tables(), account.credentials())
             .client_options(account.options())
             .build();
-        Self { service, prefix: prefix.to_owned(), random }
+        Self { service, random }
     }
 
     fn table(&self, table: Table) -> TableClient {
-        self.service.table_client(format!("{}{}", self.prefix, table.0))
+        self.service.table_client(table.0)
     }
 
     async fn create(&self, table: Table) -> Result<(), StoreError> {

@@ -29,9 +29,9 @@ async fn the_embedded_backends_keep_every_law() {
 async fn azure_storage_keeps_every_law() {
     let Some(azurite) = Azurite::start() else { return };
     let account = account(&azurite);
-    store::contract::all(&AzureRows::new(&account, "t", Arc::new(SystemRandom)), "laws").await;
-    queue::contract::all(&AzureQueues::new(&account, "t"), "laws").await;
-    blobs::contract::all(&AzureBlobs::new(&account, "t"), "laws").await;
+    store::contract::all(&AzureRows::new(&account, Arc::new(SystemRandom)), "laws").await;
+    queue::contract::all(&AzureQueues::new(&account), "laws").await;
+    blobs::contract::all(&AzureBlobs::new(&account), "laws").await;
 }
 
 fn account(azurite: &Azurite) -> AzureAccount {

@@ -39,7 +39,7 @@ impl Cloud {
 #[derive(Debug, Clone)]
 pub enum Storage {
     Embedded { folder: PathBuf },
-    Azure { account: StorageAccount, prefix: String },
+    Azure { account: StorageAccount },
 }
 
 #[derive(Debug, Clone)]

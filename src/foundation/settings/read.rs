@@ -83,10 +83,6 @@ impl Reader<'_> {
         if !azure {
             return Storage::Embedded { folder: self.text("DATA_DIR").into() };
         }
-        let prefix = self.text("STORAGE_PREFIX");
-        if !prefix.is_empty() && !(prefix.len() <= 20 && prefix.starts_with(|c: char| c.is_ascii_lowercase()) && prefix.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())) {
-            self.wrong("STORAGE_PREFIX", format!("`{prefix}` may have at most 20 lower-case letters and digits and begins with a letter"));
-        }
         let connection = self.text("AzureWebJobsStorage");
         let account = self.text("AzureWebJobsStorage__accountName");
         let account = match (connection.is_empty(), account.is_empty()) {
@@ -100,7 +96,7 @@ impl Reader<'_> {
                 StorageAccount::ConnectionString(Secret::default())
             }
         };
-        Storage::Azure { account, prefix }
+        Storage::Azure { account }
     }
 
     fn marketplace(&mut self, cloud: Cloud) -> Option<(Marketplace, SignIn)> {
@@ -227,7 +223,6 @@ mod tests {
             ("LOG_LEVEL", "loud"),
             ("LOG_FORMAT", "xml"),
             ("STORAGE", "azure"),
-            ("STORAGE_PREFIX", "Has-Dash"),
             ("MARKETPLACE_MODE", "true"),
             ("MARKETPLACE_TENANT_ID", "x"),
             ("MARKETPLACE_API_URL", "http://api.example.com"),
@@ -245,7 +240,7 @@ mod tests {
                 "AZURE_CLOUD", "AzureWebJobsStorage", "CORS_ALLOWED_ORIGINS", "ENTRA_AUTHORITY", "FUNCTIONS_CUSTOMHANDLER_PORT",
                 "LISTEN_ADDRESS", "LOG_FORMAT", "LOG_LEVEL", "MARKETPLACE_API_URL", "MARKETPLACE_CALLER_IDS",
                 "MARKETPLACE_CLIENT_ID", "MARKETPLACE_CLIENT_SECRET", "MARKETPLACE_TENANT_ID", "PUBLIC_BASE_URL",
-                "SIGN_IN_CLIENT_ID", "SIGN_IN_CLIENT_SECRET", "SIMULATOR_ADDRESS", "STAFF_OBJECT_IDS", "STORAGE_PREFIX",
+                "SIGN_IN_CLIENT_ID", "SIGN_IN_CLIENT_SECRET", "SIMULATOR_ADDRESS", "STAFF_OBJECT_IDS",
             ]
         );
     }

@@ -47,7 +47,6 @@ pub const TABLE: &[Group] = &[
             secret("AzureWebJobsStorage", "Connection string of the storage account; the Functions host's own setting. `UseDevelopmentStorage=true` for Azurite."),
             setting("AzureWebJobsStorage__accountName", "", "Instead of a connection string: the account's name, reached with a managed identity."),
             setting("AzureWebJobsStorage__clientId", "", "Client id of the user-assigned managed identity; empty for the system-assigned one."),
-            setting("STORAGE_PREFIX", "", "Put before the name of every table, queue and container: letters and digits, so that two installations can share one account."),
         ],
     },
     Group {

@@ -60,7 +60,6 @@ pub struct MarketplaceClient {
 }
 
 struct Answer {
-    status: StatusCode,
     headers: http::HeaderMap,
     body: Value,
 }
@@ -228,7 +227,7 @@ fn judge(status: StatusCode, headers: http::HeaderMap, text: &str) -> Result<Ans
     if status.is_success() {
         // Empty where nothing is to say, also where the contract promises an object.
         let body = if text.trim().is_empty() { Value::Null } else { serde_json::from_str(text).map_err(|_| ApiError::Unavailable("an answer is not JSON".into()))? };
-        return Ok(Answer { status, headers, body });
+        return Ok(Answer { headers, body });
     }
     let message = wire::error_message(status, text);
     let error = match status.as_u16() {

@@ -1,0 +1,81 @@
+//! `mediagenie demo`: the product as under `serve`, on the embedded store, with the simulated Microsoft on a loopback
+//! port of its own, reached over real HTTP through ordinary settings.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::{Failure, fail, host, say, stopping, until};
+use crate::foundation::clock::SystemClock;
+use crate::foundation::rng::SystemRandom;
+use crate::foundation::settings::Settings;
+use crate::foundation::telemetry;
+use crate::host::serve;
+use crate::simulator::{Delivery, ProductConfig, Simulator, SimulatorOptions};
+
+/// Names that the demo decides itself, whatever the environment says: it must never reach the real Microsoft.
+fn decided(name: &str, listen: &str, simulated: &ProductConfig, folder: &str) -> Option<String> {
+    let text = match name {
+        "AZURE_CLOUD" => "Global".to_owned(),
+        "STORAGE" => "embedded".to_owned(),
+        "DATA_DIR" => folder.to_owned(),
+        "PUBLIC_BASE_URL" => format!("http://{listen}"),
+        "MARKETPLACE_MODE" => "true".to_owned(),
+        "ENTRA_AUTHORITY" => simulated.entra_authority.clone(),
+        "MARKETPLACE_TENANT_ID" => simulated.tenant_id.clone(),
+        "MARKETPLACE_CLIENT_ID" => simulated.client_id.clone(),
+        "MARKETPLACE_CLIENT_SECRET" => simulated.client_secret.clone(),
+        "MARKETPLACE_API_URL" => simulated.api_url.clone(),
+        "MARKETPLACE_CALLER_IDS" => simulated.caller_id.clone(),
+        "SIGN_IN_CLIENT_ID" => simulated.sign_in_client_id.clone(),
+        "SIGN_IN_CLIENT_SECRET" => simulated.sign_in_client_secret.clone(),
+        "STAFF_OBJECT_IDS" => simulated.staff_object_id.clone(),
+        _ => return std::env::var(name).ok(),
+    };
+    Some(text)
+}
+
+fn environment(name: &str, default: &str) -> String {
+    std::env::var(name).ok().filter(|text| !text.trim().is_empty()).unwrap_or_else(|| default.to_owned())
+}
+
+pub async fn run() -> Result<(), Failure> {
+    let listen = environment("LISTEN_ADDRESS", "127.0.0.1:8080");
+    let simulator_address = environment("SIMULATOR_ADDRESS", "127.0.0.1:8090");
+    let folder = format!("{}/demo", environment("DATA_DIR", "./data").trim_end_matches('/'));
+    let simulator = Simulator::new(SimulatorOptions {
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        base_url: format!("http://{simulator_address}"),
+        product_url: format!("http://{listen}"),
+        delivery: Delivery::Automatic,
+    });
+    let config = simulator.config();
+    let settings = Settings::read(&|name| decided(name, &listen, &config, &folder)).map_err(|errors| {
+        fail(&errors);
+        Failure::Misused
+    })?;
+    if !settings.listen.ip().is_loopback() || !settings.simulator.ip().is_loopback() {
+        fail(&std::io::Error::other("the demo listens on loopback addresses only: its simulated sign-in lets anybody in"));
+        return Err(Failure::Misused);
+    }
+    telemetry::start(&settings.log_level, settings.log_format);
+    let bind = async |address| {
+        TcpListener::bind(address).await.map_err(|error| fail(&std::io::Error::new(error.kind(), format!("{address} can not be listened on: {error}; choose others with LISTEN_ADDRESS and SIMULATOR_ADDRESS"))))
+    };
+    let (product, simulated) = (bind(settings.listen).await?, bind(settings.simulator).await?);
+    // The simulated Microsoft forgets everything at its end, so an earlier demo's rows would belong to nobody.
+    let _ = std::fs::remove_dir_all(&folder);
+    let host = host(settings).await?;
+    let stopping = stopping();
+    let simulating = tokio::spawn(simulator.serve(simulated, until(stopping.clone())));
+    say(&format!(
+        "\nMediaGenie demo\n\n  1. Buy a subscription   http://{simulator_address}/   (simulated Microsoft: marketplace and sign-in)\n  \
+         2. The product          http://{listen}/\n  3. The customer portal  http://{listen}/portal\n  \
+         4. The staff portal     http://{listen}/publisher   (sign in as the publisher's administrator)\n\n\
+         Everything about Microsoft here is simulated; nothing is billed. State is in {folder} and begins anew with each start. Ctrl-C ends it.\n"
+    ));
+    serve::run(host, product, stopping).await;
+    let _ = simulating.await;
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! The function table: the name of each folder under `functions/` → the handler that serves it, and who may reach it.
+//! Routes, methods, queues and schedules stand in the folder's `function.json` and nowhere else.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::foundation::problem::{JobError, Problem};
+use crate::foundation::web::{Form, Request, Response};
+use crate::identity::{Customer, MarketplaceCaller, Role, Staff};
+use crate::{fulfillment, health, identity, pages, portal, staff};
+
+pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
+pub type Done = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
+
+/// How a function is served. What stands before the handler decides who reaches it; the handler's signature repeats
+/// it, so neither can be forgotten.
+#[derive(Clone, Copy)]
+pub enum Handler {
+    /// Anybody.
+    Open(fn(Arc<App>, Request) -> Answer),
+    /// Somebody signed in.
+    Customer(fn(Arc<App>, Request, Customer) -> Answer),
+    /// Somebody signed in, with a form of ours.
+    CustomerForm(fn(Arc<App>, Request, Customer, Form) -> Answer),
+    /// Staff with at least this role.
+    Staff(Role, fn(Arc<App>, Request, Staff) -> Answer),
+    /// Staff with at least this role, with a form of ours.
+    StaffForm(Role, fn(Arc<App>, Request, Staff, Form) -> Answer),
+    /// Microsoft's marketplace service, proven by its token.
+    Marketplace(fn(Arc<App>, Request, MarketplaceCaller) -> Answer),
+    /// The text of a queue message.
+    Queue(fn(Arc<App>, String) -> Done),
+    Timer(fn(Arc<App>) -> Done),
+}
+
+macro_rules! http {
+    ($kind:ident, $handler:path) => {
+        Handler::$kind(|app, request| Box::pin($handler(app, request)))
+    };
+}
+macro_rules! with {
+    ($kind:ident, $handler:path) => {
+        Handler::$kind(|app, request, who| Box::pin($handler(app, request, who)))
+    };
+    ($kind:ident, $role:ident, $handler:path) => {
+        Handler::$kind(Role::$role, |app, request, who| Box::pin($handler(app, request, who)))
+    };
+}
+macro_rules! form {
+    ($handler:path) => {
+        Handler::CustomerForm(|app, request, who, form| Box::pin($handler(app, request, who, form)))
+    };
+    ($role:ident, $handler:path) => {
+        Handler::StaffForm(Role::$role, |app, request, who, form| Box::pin($handler(app, request, who, form)))
+    };
+}
+
+pub const TABLE: &[(&str, Handler)] = &[
+    // Anybody.
+    ("ProductPage", http!(Open, portal::product::product)),
+    ("Docs", http!(Open, portal::product::docs)),
+    ("OpenApiDocument", http!(Open, portal::product::openapi)),
+    ("Asset", http!(Open, pages::handlers::asset)),
+    ("ChooseLanguage", http!(Open, pages::handlers::choose_language)),
+    ("HealthLive", http!(Open, health::live)),
+    ("HealthReady", http!(Open, health::ready)),
+    ("SignIn", http!(Open, identity::handlers::sign_in)),
+    ("SignInCallback", http!(Open, identity::handlers::callback)),
+    ("SignOut", form!(identity::handlers::sign_out)),
+    // Buyers and customers.
+    ("Landing", http!(Open, portal::landing::landing)),
+    ("ConfirmLanding", form!(portal::landing::confirm)),
+    ("Portal", with!(Customer, portal::subscriptions::list)),
+    ("PortalSubscription", with!(Customer, portal::subscriptions::one)),
+    ("ChangePlan", form!(portal::subscriptions::change_plan)),
+    ("ChangeQuantity", form!(portal::subscriptions::change_quantity)),
+    ("CancelSubscription", form!(portal::subscriptions::cancel)),
+    // The publisher's staff.
+    ("StaffHome", with!(Staff, Reader, staff::subscriptions::home)),
+    ("StaffSubscriptions", with!(Staff, Reader, staff::subscriptions::list)),
+    ("StaffSubscriptionsCsv", with!(Staff, Reader, staff::subscriptions::csv)),
+    ("StaffSubscription", with!(Staff, Reader, staff::subscriptions::one)),
+    ("StaffSyncSubscription", form!(Operator, staff::subscriptions::sync)),
+    ("StaffWebhooks", with!(Staff, Reader, staff::webhooks::log)),
+    // Microsoft.
+    ("Webhook", with!(Marketplace, fulfillment::handlers::webhook)),
+    // Ourselves.
+    ("SyncSubscription", Handler::Queue(|app, text| Box::pin(fulfillment::handlers::sync_subscription(app, text)))),
+    ("ReconcileSubscriptions", Handler::Timer(|app| Box::pin(fulfillment::handlers::reconcile_subscriptions(app)))),
+    ("PurgeExpired", Handler::Timer(|app| Box::pin(identity::handlers::purge_expired(app)))),
+];

@@ -1,0 +1,229 @@
+//! The edge: one warp filter that turns whatever comes into a [`Request`], and one way back: limits, routing, security
+//! headers, CORS, the problem's form, and one log line for each request.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{FutureExt, Stream, StreamExt, pin_mut};
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::json;
+use warp::Filter;
+
+use super::bindings::Route;
+use super::{Host, custom_handler, dispatch};
+use crate::foundation::ids::RequestId;
+use crate::foundation::problem::Problem;
+use crate::foundation::web::{Request, Response, empty, redirect, respond, uncached};
+use crate::pages;
+
+/// The largest body: webhooks and forms are a few kilobytes.
+const LARGEST_BODY: usize = 1024 * 1024;
+/// Time for the body to arrive, and for the whole answer. Azure's load balancer gives up at 230 s.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Whose requests come here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Clients, directly or through a proxy.
+    Public,
+    /// The Functions host on loopback: clients' requests as they are, and envelopes for queue and timer functions.
+    FunctionsHost,
+}
+
+/// The filter for warp. Everything is answered by it; nothing is ever rejected.
+pub fn filter(host: Host, door: Door) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::any()
+        .map(move || host.clone())
+        .and(warp::method())
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |host: Host, method: Method, path: warp::path::FullPath, query: String, headers: HeaderMap, body| async move {
+            answer(&host, door, method, path.as_str().to_owned(), query, headers, body).await
+        })
+        .recover(|_| async { Ok::<_, Infallible>(empty(StatusCode::BAD_REQUEST)) })
+        .unify()
+}
+
+/// Serves one request, from bytes to bytes.
+pub async fn answer<B, E>(host: &Host, door: Door, method: Method, path: String, raw_query: String, headers: HeaderMap, body: impl Stream<Item = Result<B, E>> + Send) -> Response
+where
+    B: Buf,
+    E: std::fmt::Display,
+{
+    #[expect(clippy::disallowed_methods, reason = "measures a duration for the log, decides nothing")]
+    let started = Instant::now();
+    let id = RequestId::new(host.app.clock.now(), &*host.app.random);
+    let request = Request { id: id.clone(), method: method.clone(), path, raw_query, headers, params: Default::default(), body: Bytes::new() };
+    let invocation = request.header("x-azure-functions-invocationid").unwrap_or_default().to_owned();
+    let trace = request.header("traceparent").and_then(|text| text.split('-').nth(1)).unwrap_or_default().to_owned();
+    let (name, origin) = (std::sync::Mutex::new(""), request.header(header::ORIGIN).map(str::to_owned));
+    let shown = request.clone();
+    let work = handle(host, door, request, body, &name);
+    let outcome = AssertUnwindSafe(tokio::time::timeout(ANSWER_WITHIN, work)).catch_unwind().await;
+    let result = match outcome {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", "The answer took too long.").remedy("Try again in a moment.")),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(Problem::internal(format!("a handler panicked: {}", text.unwrap_or_default())))
+        }
+    };
+    let mut causes = String::new();
+    let mut response = result.unwrap_or_else(|problem| {
+        causes = format!("{} {}", problem.code, problem.causes());
+        if problem.status.is_server_error() {
+            tracing::error!(request = %id, code = problem.code, title = problem.title, causes = problem.causes(), "problem");
+        }
+        present(host, &shown, problem)
+    });
+    finish(host, &id, origin.as_deref(), &mut response);
+    if method == Method::HEAD {
+        *response.body_mut() = Bytes::new();
+    }
+    let function = name.lock().map(|name| name.to_owned()).unwrap_or_default();
+    tracing::info!(
+        request = %id, %method, path = shown.path, function, status = response.status().as_u16(),
+        duration_ms = started.elapsed().as_secs_f64() * 1000.0, bytes = response.body().len(), problem = causes.trim(), invocation, trace, "request"
+    );
+    response
+}
+
+async fn handle<'a, B, E>(
+    host: &'a Host,
+    door: Door,
+    mut request: Request,
+    body: impl Stream<Item = Result<B, E>> + Send,
+    name: &std::sync::Mutex<&'a str>,
+) -> Result<Response, Problem>
+where
+    B: Buf,
+    E: std::fmt::Display,
+{
+    let note = |function: &'a str| {
+        if let Ok(mut name) = name.lock() {
+            *name = function;
+        }
+    };
+    if door == Door::FunctionsHost
+        && request.method == Method::POST
+        && let Some(function) = request.path.strip_prefix('/').and_then(|name| host.functions.by_name(name)).filter(|function| !function.is_http())
+    {
+        note(&function.name);
+        request.body = read(body).await?;
+        return Ok(custom_handler::invoke(host, function, &request.body).await);
+    }
+    if request.method == Method::OPTIONS {
+        return Ok(preflight(host, &request));
+    }
+    let (function, params) = match host.functions.route(&request.method, &request.path) {
+        Route::Function(function, params) => (function, params),
+        Route::WrongMethod(methods) => {
+            let allowed: Vec<_> = methods.iter().map(Method::as_str).collect();
+            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("This address answers to {} only.", allowed.join(", "))));
+        }
+        Route::Nothing => return Err(Problem::not_found()),
+    };
+    note(&function.name);
+    request.params = params;
+    request.body = read(body).await?;
+    dispatch::http(host, function, request).await
+}
+
+/// Reads a body within its limits; a declared length is not trusted, and none is needed.
+async fn read<B: Buf, E: std::fmt::Display>(body: impl Stream<Item = Result<B, E>>) -> Result<Bytes, Problem> {
+    let collect = async {
+        pin_mut!(body);
+        let mut bytes = BytesMut::new();
+        while let Some(part) = body.next().await {
+            let mut part = part.map_err(|error| Problem::bad_request("body_cut", format!("The body did not arrive whole: {error}.")))?;
+            if bytes.len() + part.remaining() > LARGEST_BODY {
+                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("The body is larger than {} KiB.", LARGEST_BODY / 1024)));
+            }
+            while part.has_remaining() {
+                let chunk = part.chunk();
+                bytes.extend_from_slice(chunk);
+                let length = chunk.len();
+                part.advance(length);
+            }
+        }
+        Ok(bytes.freeze())
+    };
+    let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "body_slow", format!("The body did not arrive within {} s.", BODY_WITHIN.as_secs()));
+    tokio::time::timeout(BODY_WITHIN, collect).await.map_err(slow)?
+}
+
+/// A problem in the form that the caller can use.
+fn present(host: &Host, request: &Request, problem: Problem) -> Response {
+    let mut response = if request.wants_page() {
+        match &problem.location {
+            Some(location) => redirect(location),
+            None => pages::problem_page(&host.app, request, &problem),
+        }
+    } else {
+        let document = json!({
+            "type": "about:blank", "status": problem.status.as_u16(), "code": problem.code, "title": problem.title,
+            "detail": problem.remedy, "field": problem.field, "request_id": request.id,
+        });
+        respond(problem.status, "application/problem+json", document.to_string())
+    };
+    if let Some(wait) = problem.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+    }
+    if problem.status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    uncached(response)
+}
+
+/// The headers that every answer carries.
+fn finish(host: &Host, id: &RequestId, origin: Option<&str>, response: &mut Response) {
+    let settings = &host.app.settings;
+    let authority = url::Url::parse(&settings.entra_authority).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+    // A form whose session has ended is led to Microsoft's sign-in, so that must be allowed as a form's goal.
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self' {authority}; base-uri 'none'; frame-ancestors 'none'"
+    );
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    set(REQUEST_ID, id.as_str());
+    set(header::CONTENT_SECURITY_POLICY, &policy);
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    // Not `no-referrer`: browsers then hide the origin of our own forms, too.
+    set(header::REFERRER_POLICY, "same-origin");
+    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()");
+    if settings.is_https() {
+        set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    if let Some(origin) = origin.filter(|origin| settings.cors_origins.iter().any(|allowed| allowed == origin)) {
+        set(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        set(header::VARY, "Origin");
+    }
+}
+
+/// The answer to a browser that asks whether a page of another origin may call us. No cookies are allowed that way.
+fn preflight(host: &Host, request: &Request) -> Response {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    let allowed = request.header(header::ORIGIN).is_some_and(|origin| host.app.settings.cors_origins.iter().any(|known| known == origin));
+    if allowed {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, idempotency-key"));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
+    }
+    response
+}
