@@ -50,7 +50,11 @@ pub enum StartError {
 }
 
 impl App {
-    pub async fn build(settings: Settings, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Arc<Self>, StartError> {
+    pub async fn build(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Arc<Self>, StartError> {
         let http = outbound::client()?;
         let (rows, queues, blobs): (Arc<dyn RowStore>, Arc<dyn Queues>, Arc<dyn Blobs>) = match &settings.storage {
             Storage::Embedded { folder } => {
@@ -66,7 +70,12 @@ impl App {
                     StorageAccount::ManagedIdentity { client_id, .. } => client_id.clone(),
                     StorageAccount::ConnectionString(_) => None,
                 };
-                let identity = ManagedIdentity::new(http.clone(), Arc::clone(&clock), settings.identity_endpoint.clone(), client_id);
+                let identity = ManagedIdentity::new(
+                    http.clone(),
+                    Arc::clone(&clock),
+                    settings.identity_endpoint.clone(),
+                    client_id,
+                );
                 let account = AzureAccount::new(account, settings.cloud, http.clone(), Arc::new(identity))?;
                 (
                     Arc::new(AzureRows::new(&account, Arc::clone(&random))),
@@ -76,8 +85,12 @@ impl App {
             }
         };
         let keys = Arc::new(SigningKeys::new(http.clone(), Arc::clone(&clock), &settings.entra_authority));
-        let marketplace = settings.marketplace.as_ref().map(|marketplace| MarketplaceClient::new(http.clone(), marketplace, &settings.entra_authority, Arc::clone(&clock)));
-        let sign_in = settings.sign_in.clone().map(|sign_in| SignInClient::new(http.clone(), sign_in, settings.absolute("/sign-in/callback"), Arc::clone(&keys)));
+        let marketplace = settings.marketplace.as_ref().map(|marketplace| {
+            MarketplaceClient::new(http.clone(), marketplace, &settings.entra_authority, Arc::clone(&clock))
+        });
+        let sign_in = settings.sign_in.clone().map(|sign_in| {
+            SignInClient::new(http.clone(), sign_in, settings.absolute("/sign-in/callback"), Arc::clone(&keys))
+        });
         let pages = Pages::new(&settings);
         Ok(Arc::new(Self { settings, clock, random, rows, queues, blobs, keys, marketplace, sign_in, pages }))
     }

@@ -31,7 +31,13 @@ pub struct Check {
 /// Asks everything that we depend on; also what `mediagenie doctor` shows.
 pub async fn checks(app: &App) -> Vec<Check> {
     let (store, queue, keys, token) = tokio::join!(app.rows.check(), queue(app), keys(app), token(app));
-    let store = Check { name: "store", error: store.err().map(|error| error.to_string()), since: None, vital: true, detail: Value::Null };
+    let store = Check {
+        name: "store",
+        error: store.err().map(|error| error.to_string()),
+        since: None,
+        vital: true,
+        detail: Value::Null,
+    };
     [Some(store), Some(queue), keys, token].into_iter().flatten().collect()
 }
 
@@ -47,14 +53,26 @@ async fn keys(app: &App) -> Option<Check> {
     let tenant = app.settings.marketplace.as_ref()?.tenant_id.to_string();
     let (webhook, sign_in) = tokio::join!(app.keys.tenant(&tenant), app.keys.tenant("common"));
     let error = webhook.err().or(sign_in.err()).map(|error| error.to_string());
-    Some(Check { name: "sign_in_keys", error, since: app.keys.fetched(&tenant).await, vital: false, detail: Value::Null })
+    Some(Check {
+        name: "sign_in_keys",
+        error,
+        since: app.keys.fetched(&tenant).await,
+        vital: false,
+        detail: Value::Null,
+    })
 }
 
 async fn token(app: &App) -> Option<Check> {
     let tokens = app.marketplace.as_ref()?.tokens();
     let error = tokens.current().await.err().map(|error| error.to_string());
     let age = tokens.age().await;
-    Some(Check { name: "marketplace_token", error, since: age.map(|(fetched, _)| fetched), vital: false, detail: json!({ "expires": age.map(|(_, end)| end) }) })
+    Some(Check {
+        name: "marketplace_token",
+        error,
+        since: age.map(|(fetched, _)| fetched),
+        vital: false,
+        detail: json!({ "expires": age.map(|(_, end)| end) }),
+    })
 }
 
 /// `GET /health/ready`: 200 when requests can be served, 503 when not. "degraded" is 200: Microsoft being away must not
@@ -74,7 +92,13 @@ pub async fn ready(app: Arc<App>, _request: Request) -> Result<Response, Problem
         // What exactly is wrong stands in the log: this answer is for everybody.
         states.insert(check.name.into(), json!({ "state": state, "age_seconds": age, "detail": check.detail }));
     }
-    let status = if down { "down" } else if degraded { "degraded" } else { "ready" };
+    let status = if down {
+        "down"
+    } else if degraded {
+        "degraded"
+    } else {
+        "ready"
+    };
     let code = if down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     Ok(uncached(json(code, &json!({ "status": status, "checks": states }))))
 }

@@ -18,7 +18,9 @@ pub struct AzureBlobs {
 
 impl AzureBlobs {
     pub fn new(account: &AzureAccount) -> Self {
-        let service = ClientBuilder::with_location(account.blobs(), account.credentials()).client_options(account.options()).blob_service_client();
+        let service = ClientBuilder::with_location(account.blobs(), account.credentials())
+            .client_options(account.options())
+            .blob_service_client();
         Self { service }
     }
 
@@ -35,7 +37,10 @@ impl AzureBlobs {
 fn translate(error: azure_core::Error) -> BlobError {
     match failure(&error) {
         Some((409 | 412, _)) => BlobError::Precondition,
-        _ => BlobError::Unavailable { message: "Azure Blob Storage did not do the call".into(), source: Some(Box::new(error)) },
+        _ => BlobError::Unavailable {
+            message: "Azure Blob Storage did not do the call".into(),
+            source: Some(Box::new(error)),
+        },
     }
 }
 
@@ -43,7 +48,12 @@ fn is_missing(error: &azure_core::Error) -> bool {
     matches!(failure(error), Some((404, _)))
 }
 
-async fn put_once(client: &BlobClient, content_type: &str, data: Bytes, condition: &Condition) -> azure_core::Result<String> {
+async fn put_once(
+    client: &BlobClient,
+    content_type: &str,
+    data: Bytes,
+    condition: &Condition,
+) -> azure_core::Result<String> {
     let put = client.put_block_blob(data).content_type(content_type.to_owned());
     let put = match condition {
         Condition::Always => put,
@@ -55,7 +65,14 @@ async fn put_once(client: &BlobClient, content_type: &str, data: Bytes, conditio
 
 #[async_trait]
 impl Blobs for AzureBlobs {
-    async fn put(&self, container: &str, name: &str, content_type: &str, data: Bytes, condition: Condition) -> Result<String, BlobError> {
+    async fn put(
+        &self,
+        container: &str,
+        name: &str,
+        content_type: &str,
+        data: Bytes,
+        condition: Condition,
+    ) -> Result<String, BlobError> {
         let client = self.blob(container, name)?;
         match put_once(&client, content_type, data.clone(), &condition).await {
             Ok(etag) => Ok(etag),
@@ -103,7 +120,10 @@ impl Blobs for AzureBlobs {
 
     async fn list(&self, container: &str, prefix: &str, after: &str, limit: usize) -> Result<Vec<BlobInfo>, BlobError> {
         // Azure lists from a marker of its own and not from a name, so names up to `after` are passed over.
-        let mut request = self.container(container).list_blobs().max_results(MaxResults::new(std::num::NonZeroU32::MIN.saturating_add(999)));
+        let mut request = self
+            .container(container)
+            .list_blobs()
+            .max_results(MaxResults::new(std::num::NonZeroU32::MIN.saturating_add(999)));
         if !prefix.is_empty() {
             request = request.prefix(Prefix::from(prefix.to_owned()));
         }
@@ -113,7 +133,9 @@ impl Blobs for AzureBlobs {
             && let Some(page) = pages.next().await
         {
             match page {
-                Ok(page) => found.extend(page.blobs.blobs().filter(|blob| blob.name.as_str() > after).cloned().map(info)),
+                Ok(page) => {
+                    found.extend(page.blobs.blobs().filter(|blob| blob.name.as_str() > after).cloned().map(info))
+                }
                 Err(error) if is_missing(&error) => break,
                 Err(error) => return Err(translate(error)),
             }

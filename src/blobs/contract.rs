@@ -33,7 +33,8 @@ pub async fn a_written_blob_is_read_back_whole_and_in_ranges(blobs: &dyn Blobs, 
 
 #[expect(clippy::unwrap_used, reason = "a law that does not hold must stop the test")]
 pub async fn conditions_decide_who_writes(blobs: &dyn Blobs, scope: &str) {
-    let put = |text: &'static str, condition| blobs.put(scope, "b", TEXT, Bytes::from_static(text.as_bytes()), condition);
+    let put =
+        |text: &'static str, condition| blobs.put(scope, "b", TEXT, Bytes::from_static(text.as_bytes()), condition);
     assert!(matches!(put("0", Condition::Match("\"1\"".into())).await, Err(BlobError::Precondition)));
     let first = put("1", Condition::Absent).await.unwrap();
     assert!(matches!(put("2", Condition::Absent).await, Err(BlobError::Precondition)));

@@ -45,7 +45,9 @@ impl EmbeddedBlobs {
             .database
             .read(move |connection| {
                 connection
-                    .prepare_cached("SELECT name, length, content_type, etag, file FROM blobs WHERE container = ?1 AND name = ?2")?
+                    .prepare_cached(
+                        "SELECT name, length, content_type, etag, file FROM blobs WHERE container = ?1 AND name = ?2",
+                    )?
                     .query_row(params![container, name], |row| Ok((info(row)?, row.get(4)?)))
                     .optional()
             })
@@ -79,7 +81,9 @@ fn info(row: &rusqlite::Row<'_>) -> rusqlite::Result<BlobInfo> {
 }
 
 /// File work off the async threads.
-async fn blocking<T: Send + 'static>(job: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, BlobError> {
+async fn blocking<T: Send + 'static>(
+    job: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, BlobError> {
     match tokio::task::spawn_blocking(job).await {
         Ok(result) => result.map_err(io_error),
         Err(error) => Err(BlobError::Unavailable { message: error.to_string(), source: None }),
@@ -87,7 +91,13 @@ async fn blocking<T: Send + 'static>(job: impl FnOnce() -> std::io::Result<T> + 
 }
 
 /// Names the new file in the row, if the condition holds, and gives the file that was named before.
-fn switch(connection: &Connection, container: &str, blob: &BlobInfo, file: &str, condition: &Condition) -> Result<Option<String>, BlobError> {
+fn switch(
+    connection: &Connection,
+    container: &str,
+    blob: &BlobInfo,
+    file: &str,
+    condition: &Condition,
+) -> Result<Option<String>, BlobError> {
     let old: Option<(i64, String)> = connection
         .prepare_cached("SELECT etag, file FROM blobs WHERE container = ?1 AND name = ?2")?
         .query_row(params![container, blob.name], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -100,19 +110,36 @@ fn switch(connection: &Connection, container: &str, blob: &BlobInfo, file: &str,
     if !holds {
         return Err(BlobError::Precondition);
     }
-    connection
-        .prepare_cached("INSERT OR REPLACE INTO blobs VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![container, blob.name, blob.etag.parse::<i64>().unwrap_or(0), blob.length as i64, blob.content_type, file])?;
+    connection.prepare_cached("INSERT OR REPLACE INTO blobs VALUES(?1, ?2, ?3, ?4, ?5, ?6)")?.execute(params![
+        container,
+        blob.name,
+        blob.etag.parse::<i64>().unwrap_or(0),
+        blob.length as i64,
+        blob.content_type,
+        file
+    ])?;
     Ok(old.map(|(_, file)| file))
 }
 
 #[async_trait]
 impl Blobs for EmbeddedBlobs {
-    async fn put(&self, container: &str, name: &str, content_type: &str, data: Bytes, condition: Condition) -> Result<String, BlobError> {
+    async fn put(
+        &self,
+        container: &str,
+        name: &str,
+        content_type: &str,
+        data: Bytes,
+        condition: Condition,
+    ) -> Result<String, BlobError> {
         check_name(container, name)?;
         let file = self.random.token();
         let path = self.folder.join(&file);
-        let blob = BlobInfo { name: name.into(), length: data.len() as u64, content_type: content_type.into(), etag: self.database.next_etag().to_string() };
+        let blob = BlobInfo {
+            name: name.into(),
+            length: data.len() as u64,
+            content_type: content_type.into(),
+            etag: self.database.next_etag().to_string(),
+        };
         let written = path.clone();
         blocking(move || {
             let mut out = File::create(&written)?;
@@ -121,7 +148,8 @@ impl Blobs for EmbeddedBlobs {
         })
         .await?;
         let (container, etag) = (container.to_owned(), blob.etag.clone());
-        let switched = self.database.write(move |connection| switch(connection, &container, &blob, &file, &condition)).await;
+        let switched =
+            self.database.write(move |connection| switch(connection, &container, &blob, &file, &condition)).await;
         let leftover = match &switched {
             Ok(old) => old.as_ref().map(|old| self.folder.join(old)),
             Err(_) => Some(path),

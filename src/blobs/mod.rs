@@ -49,7 +49,14 @@ pub enum BlobError {
 #[async_trait]
 pub trait Blobs: Send + Sync + std::fmt::Debug {
     /// Writes a blob whole and gives its ETag. Nobody ever sees half of it.
-    async fn put(&self, container: &str, name: &str, content_type: &str, data: Bytes, condition: Condition) -> Result<String, BlobError>;
+    async fn put(
+        &self,
+        container: &str,
+        name: &str,
+        content_type: &str,
+        data: Bytes,
+        condition: Condition,
+    ) -> Result<String, BlobError>;
 
     async fn info(&self, container: &str, name: &str) -> Result<Option<BlobInfo>, BlobError>;
 
@@ -65,7 +72,8 @@ pub trait Blobs: Send + Sync + std::fmt::Debug {
 
 /// Names of containers and blobs: path-like, of letters that need no escaping anywhere.
 fn check_name(container: &str, name: &str) -> Result<(), BlobError> {
-    let container_fine = (3..=40).contains(&container.len()) && container.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let container_fine = (3..=40).contains(&container.len())
+        && container.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     let name_fine = !name.is_empty()
         && name.len() <= 500
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/' | b'='))

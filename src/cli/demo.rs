@@ -56,12 +56,21 @@ pub async fn run() -> Result<(), Failure> {
         Failure::Misused
     })?;
     if !settings.listen.ip().is_loopback() || !settings.simulator.ip().is_loopback() {
-        fail(&std::io::Error::other("the demo listens on loopback addresses only: its simulated sign-in lets anybody in"));
+        fail(&std::io::Error::other(
+            "the demo listens on loopback addresses only: its simulated sign-in lets anybody in",
+        ));
         return Err(Failure::Misused);
     }
     telemetry::start(&settings.log_level, settings.log_format);
     let bind = async |address| {
-        TcpListener::bind(address).await.map_err(|error| fail(&std::io::Error::new(error.kind(), format!("{address} can not be listened on: {error}; choose others with LISTEN_ADDRESS and SIMULATOR_ADDRESS"))))
+        TcpListener::bind(address).await.map_err(|error| {
+            fail(&std::io::Error::new(
+                error.kind(),
+                format!(
+                    "{address} can not be listened on: {error}; choose others with LISTEN_ADDRESS and SIMULATOR_ADDRESS"
+                ),
+            ))
+        })
     };
     let (product, simulated) = (bind(settings.listen).await?, bind(settings.simulator).await?);
     // The simulated Microsoft forgets everything at its end, so an earlier demo's rows would belong to nobody.

@@ -6,18 +6,27 @@ use crate::health;
 /// What to do about a failing check.
 fn remedy(check: &str) -> &'static str {
     match check {
-        "store" => "Check STORAGE, DATA_DIR or AzureWebJobsStorage; with a managed identity, its roles Storage Table Data Contributor and Storage Blob Data Contributor.",
+        "store" => {
+            "Check STORAGE, DATA_DIR or AzureWebJobsStorage; with a managed identity, its roles Storage Table Data Contributor and Storage Blob Data Contributor."
+        }
         "queue" => "Check AzureWebJobsStorage; with a managed identity, its role Storage Queue Data Contributor.",
-        "sign_in_keys" => "Check ENTRA_AUTHORITY and MARKETPLACE_TENANT_ID, and that this machine reaches Microsoft Entra.",
-        "marketplace_token" => "Check MARKETPLACE_TENANT_ID, MARKETPLACE_CLIENT_ID and MARKETPLACE_CLIENT_SECRET, and the secret's end date in Entra.",
-        _ => "Check that the application id in Partner Center's technical configuration is MARKETPLACE_CLIENT_ID, and MARKETPLACE_API_URL.",
+        "sign_in_keys" => {
+            "Check ENTRA_AUTHORITY and MARKETPLACE_TENANT_ID, and that this machine reaches Microsoft Entra."
+        }
+        "marketplace_token" => {
+            "Check MARKETPLACE_TENANT_ID, MARKETPLACE_CLIENT_ID and MARKETPLACE_CLIENT_SECRET, and the secret's end date in Entra."
+        }
+        _ => {
+            "Check that the application id in Partner Center's technical configuration is MARKETPLACE_CLIENT_ID, and MARKETPLACE_API_URL."
+        }
     }
 }
 
 pub async fn run() -> Result<(), Failure> {
     let settings = settings()?;
     say("ok       settings");
-    let loopback = url::Url::parse(&settings.public_base_url).is_ok_and(|url| crate::foundation::outbound::is_loopback(&url));
+    let loopback =
+        url::Url::parse(&settings.public_base_url).is_ok_and(|url| crate::foundation::outbound::is_loopback(&url));
     if loopback {
         say("note     PUBLIC_BASE_URL is a loopback address: Microsoft can not reach it");
     }
@@ -46,7 +55,10 @@ pub async fn run() -> Result<(), Failure> {
         app.settings.public_base_url
     ));
     if let Some(marketplace) = &app.settings.marketplace {
-        say(&format!("  Entra tenant id         {}\n  Entra application id    {}", marketplace.tenant_id, marketplace.client_id));
+        say(&format!(
+            "  Entra tenant id         {}\n  Entra application id    {}",
+            marketplace.tenant_id, marketplace.client_id
+        ));
     }
     if failed { Err(Failure::Failed) } else { Ok(()) }
 }

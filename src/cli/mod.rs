@@ -21,7 +21,13 @@ use crate::host::{Host, custom_handler, package, serve};
 
 /// Azure Marketplace backend and paid AI API in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "mediagenie", version, about, arg_required_else_help = true, after_help = "Settings are environment variables; `mediagenie settings` lists them.")]
+#[command(
+    name = "mediagenie",
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = "Settings are environment variables; `mediagenie settings` lists them."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -103,12 +109,21 @@ async fn perform(command: Command) -> Result<(), Failure> {
         Command::Functions => functions(settings()?).await,
         Command::Package { folder } => {
             let count = package::write(&folder).map_err(|error| fail(&error))?;
-            say(&format!("wrote {count} functions to {}\ndeploy: func azure functionapp publish <app> --custom   (in that folder)", folder.display()));
+            say(&format!(
+                "wrote {count} functions to {}\ndeploy: func azure functionapp publish <app> --custom   (in that folder)",
+                folder.display()
+            ));
             Ok(())
         }
         Command::Doctor => doctor::run().await,
         Command::Settings { markdown, sample } => {
-            let text = if sample { table::local_settings_sample() } else if markdown { table::markdown() } else { list() };
+            let text = if sample {
+                table::local_settings_sample()
+            } else if markdown {
+                table::markdown()
+            } else {
+                list()
+            };
             say(text.trim_end());
             Ok(())
         }
@@ -121,7 +136,13 @@ fn list() -> String {
     for group in table::TABLE {
         text.push_str(&format!("\n{}\n", group.title));
         for setting in group.settings {
-            let default = if setting.secret { "(secret)".to_owned() } else if setting.default.is_empty() { "–".to_owned() } else { setting.default.to_owned() };
+            let default = if setting.secret {
+                "(secret)".to_owned()
+            } else if setting.default.is_empty() {
+                "–".to_owned()
+            } else {
+                setting.default.to_owned()
+            };
             text.push_str(&format!("  {:<38} {default}\n      {}\n", setting.name, setting.doc));
         }
     }
@@ -137,14 +158,18 @@ fn settings() -> Result<Settings, Failure> {
 
 /// The app and its functions on the machine's clock and randomness.
 async fn host(settings: Settings) -> Result<Host, Failure> {
-    let app = App::build(settings, Arc::new(SystemClock), Arc::new(SystemRandom)).await.map_err(|error| fail(&error))?;
+    let app =
+        App::build(settings, Arc::new(SystemClock), Arc::new(SystemRandom)).await.map_err(|error| fail(&error))?;
     Host::new(app).map_err(|error| fail(&error))
 }
 
 async fn serve_until_signal(settings: Settings) -> Result<(), Failure> {
     telemetry::start(&settings.log_level, settings.log_format);
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
-        fail(&std::io::Error::new(error.kind(), format!("LISTEN_ADDRESS {} can not be listened on: {error}", settings.listen)))
+        fail(&std::io::Error::new(
+            error.kind(),
+            format!("LISTEN_ADDRESS {} can not be listened on: {error}", settings.listen),
+        ))
     })?;
     let public = settings.public_base_url.clone();
     let host = host(settings).await?;
@@ -157,7 +182,9 @@ async fn serve_until_signal(settings: Settings) -> Result<(), Failure> {
 async fn functions(settings: Settings) -> Result<(), Failure> {
     telemetry::start(&settings.log_level, settings.log_format);
     let Some(port) = settings.functions_port else {
-        fail(&std::io::Error::other("FUNCTIONS_CUSTOMHANDLER_PORT is not set; `mediagenie functions` is started by the Functions host (`func start`). To serve without it: `mediagenie serve`"));
+        fail(&std::io::Error::other(
+            "FUNCTIONS_CUSTOMHANDLER_PORT is not set; `mediagenie functions` is started by the Functions host (`func start`). To serve without it: `mediagenie serve`",
+        ));
         return Err(Failure::Misused);
     };
     let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| fail(&error))?;

@@ -42,7 +42,12 @@ pub struct AzureAccount {
 
 impl AzureAccount {
     /// `identity` gives tokens where the account is named without a key.
-    pub fn new(account: &StorageAccount, cloud: Cloud, http: reqwest::Client, identity: Arc<ManagedIdentity>) -> Result<Self, AccountError> {
+    pub fn new(
+        account: &StorageAccount,
+        cloud: Cloud,
+        http: reqwest::Client,
+        identity: Arc<ManagedIdentity>,
+    ) -> Result<Self, AccountError> {
         let transport: Arc<dyn HttpClient> = Arc::new(Transport { http });
         let options = ClientOptions::default().retry(RetryOptions::none()).transport(TransportOptions::new(transport));
         let suffix = cloud.storage_suffix();
@@ -60,7 +65,14 @@ impl AzureAccount {
         if parsed.use_development_storage == Some(true) {
             let credentials = StorageCredentials::access_key(EMULATOR_ACCOUNT, EMULATOR_ACCOUNT_KEY);
             let at = |port| format!("http://127.0.0.1:{port}/{EMULATOR_ACCOUNT}");
-            return Ok(Self { account: EMULATOR_ACCOUNT.into(), blobs: at(10000), queues: at(10001), tables: at(10002), credentials, options });
+            return Ok(Self {
+                account: EMULATOR_ACCOUNT.into(),
+                blobs: at(10000),
+                queues: at(10001),
+                tables: at(10002),
+                credentials,
+                options,
+            });
         }
         let credentials = parsed.storage_credentials().map_err(AccountError::ConnectionString)?;
         let account = parsed.account_name.ok_or(AccountError::NoAccount)?;
@@ -78,9 +90,22 @@ impl AzureAccount {
         Ok(this)
     }
 
-    fn at(account: &str, protocol: &str, suffix: &str, credentials: StorageCredentials, options: ClientOptions) -> Self {
+    fn at(
+        account: &str,
+        protocol: &str,
+        suffix: &str,
+        credentials: StorageCredentials,
+        options: ClientOptions,
+    ) -> Self {
         let host = |service: &str| format!("{protocol}://{account}.{service}.{suffix}");
-        Self { account: account.to_owned(), tables: host("table"), queues: host("queue"), blobs: host("blob"), credentials, options }
+        Self {
+            account: account.to_owned(),
+            tables: host("table"),
+            queues: host("queue"),
+            blobs: host("blob"),
+            credentials,
+            options,
+        }
     }
 
     fn location(&self, uri: &str) -> CloudLocation {
@@ -143,7 +168,10 @@ impl Transport {
     async fn once(&self, request: &azure_core::Request) -> azure_core::Result<azure_core::Response> {
         let call = self.http.execute_request(request);
         tokio::time::timeout(PER_REQUEST, call).await.unwrap_or_else(|_| {
-            Err(azure_core::Error::message(azure_core::error::ErrorKind::Io, format!("no answer from storage within {} s", PER_REQUEST.as_secs())))
+            Err(azure_core::Error::message(
+                azure_core::error::ErrorKind::Io,
+                format!("no answer from storage within {} s", PER_REQUEST.as_secs()),
+            ))
         })
     }
 }

@@ -48,7 +48,12 @@ struct Answer {
 }
 
 impl ManagedIdentity {
-    pub fn new(http: reqwest::Client, clock: Arc<dyn Clock>, endpoint: IdentityEndpoint, client_id: Option<String>) -> Self {
+    pub fn new(
+        http: reqwest::Client,
+        clock: Arc<dyn Clock>,
+        endpoint: IdentityEndpoint,
+        client_id: Option<String>,
+    ) -> Self {
         Self { http, clock, endpoint, client_id, tokens: Mutex::default() }
     }
 
@@ -60,7 +65,11 @@ impl ManagedIdentity {
             return Ok(token.clone());
         }
         let mut request = match &self.endpoint.url {
-            Some(url) => self.http.get(url).query(&[("api-version", "2019-08-01")]).header("X-IDENTITY-HEADER", self.endpoint.header.expose()),
+            Some(url) => self
+                .http
+                .get(url)
+                .query(&[("api-version", "2019-08-01")])
+                .header("X-IDENTITY-HEADER", self.endpoint.header.expose()),
             None => self.http.get(METADATA_ADDRESS).query(&[("api-version", "2018-02-01")]).header("Metadata", "true"),
         };
         request = request.query(&[("resource", resource)]);
@@ -73,7 +82,8 @@ impl ManagedIdentity {
         }
         let answer: Answer = response.json().await.map_err(ManagedIdentityError::Unreachable)?;
         let seconds = answer.expires_on.as_i64().or_else(|| answer.expires_on.as_str()?.parse().ok());
-        let expires = seconds.and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(now + SignedDuration::from_mins(10));
+        let expires =
+            seconds.and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(now + SignedDuration::from_mins(10));
         let token = Token { secret: Secret::new(answer.access_token), expires };
         tokens.insert(resource.to_owned(), token.clone());
         Ok(token)

@@ -12,7 +12,6 @@ const WHOLE: Duration = Duration::from_secs(20);
 
 /// The pooled client. Redirects are answers here, not instructions: no service we call needs them, and following one
 /// would let a foreign answer choose our next address.
-#[expect(clippy::disallowed_methods, reason = "the one place that builds the client")]
 pub fn client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())

@@ -40,7 +40,9 @@ impl Request {
 
     /// The first value of a query field, decoded as a form (a plus sign is a blank).
     pub fn query(&self, name: &str) -> Option<String> {
-        form_urlencoded::parse(self.raw_query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        form_urlencoded::parse(self.raw_query.as_bytes())
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
     }
 
     /// The first value of a query field, percent-decoded exactly once; a plus sign stays a plus sign. For opaque

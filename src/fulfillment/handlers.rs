@@ -24,10 +24,15 @@ impl From<SyncError> for Problem {
             SyncError::Off => Self::unavailable("marketplace_off", "The marketplace is switched off here.")
                 .remedy("The operator of this service sets MARKETPLACE_MODE=true to switch it on."),
             SyncError::Api(ApiError::NotFound) => Self::not_found(),
-            SyncError::Api(ApiError::Denied(_)) => {
-                Self::unavailable("marketplace_denied", "Microsoft's marketplace does not accept our credentials. Our operators have been told.").caused_by(error)
+            SyncError::Api(ApiError::Denied(_)) => Self::unavailable(
+                "marketplace_denied",
+                "Microsoft's marketplace does not accept our credentials. Our operators have been told.",
+            )
+            .caused_by(error),
+            SyncError::Api(_) => {
+                Self::unavailable("marketplace_unreachable", "Microsoft's marketplace does not answer at the moment.")
+                    .caused_by(error)
             }
-            SyncError::Api(_) => Self::unavailable("marketplace_unreachable", "Microsoft's marketplace does not answer at the moment.").caused_by(error),
         }
     }
 }
@@ -36,7 +41,10 @@ impl From<SyncError> for Problem {
 /// webhook at all. 503: our trouble; Microsoft comes again. Never a 4xx for our own fault: it would reject a change.
 pub async fn webhook(app: Arc<App>, request: Request, caller: MarketplaceCaller) -> Result<Response, Problem> {
     let webhook = Webhook::read(&request.body).map_err(|field| {
-        Problem::bad_request("unreadable_webhook", format!("This is not a marketplace webhook: {field} is missing or can not be read."))
+        Problem::bad_request(
+            "unreadable_webhook",
+            format!("This is not a marketplace webhook: {field} is missing or can not be read."),
+        )
     })?;
     let answer = receive(&app, &webhook, &request.body).await.map_err(|error| match error {
         ReceiveError::Sync(error) => Problem::from(error).status(StatusCode::SERVICE_UNAVAILABLE),
@@ -68,6 +76,12 @@ pub async fn reconcile_subscriptions(app: Arc<App>) -> Result<(), JobError> {
         return Ok(());
     }
     let report = reconcile(&app).await.map_err(JobError::retry)?;
-    tracing::info!(listed = report.listed, repaired = report.repaired, failed = report.failed, unread = report.unread, "compared with Microsoft's list");
+    tracing::info!(
+        listed = report.listed,
+        repaired = report.repaired,
+        failed = report.failed,
+        unread = report.unread,
+        "compared with Microsoft's list"
+    );
     Ok(())
 }

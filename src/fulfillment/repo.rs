@@ -88,7 +88,11 @@ pub async fn subscription(app: &App, id: SubscriptionId) -> Result<Option<Found<
     Ok(found.map(|(value, etag)| Found { value, etag }))
 }
 
-pub async fn operation(app: &App, id: SubscriptionId, operation: OperationId) -> Result<Option<Found<Operation>>, StoreError> {
+pub async fn operation(
+    app: &App,
+    id: SubscriptionId,
+    operation: OperationId,
+) -> Result<Option<Found<Operation>>, StoreError> {
     let found = store::load(&*app.rows, SUBSCRIPTIONS, &id.to_string(), &operation_key(operation)).await?;
     Ok(found.map(|(value, etag)| Found { value, etag }))
 }
@@ -151,7 +155,12 @@ pub async fn save(
 }
 
 /// Timeline entries, newest first, numbered below `before` (None: from the newest).
-pub async fn events(app: &App, id: SubscriptionId, before: Option<u64>, limit: usize) -> Result<(Vec<Event>, bool), StoreError> {
+pub async fn events(
+    app: &App,
+    id: SubscriptionId,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<(Vec<Event>, bool), StoreError> {
     let mut range = RowRange::prefix("event:");
     if let Some(before) = before {
         range = range.after(&event_key(before));
@@ -210,7 +219,10 @@ pub async fn index(app: &App, row: &Subscription) -> Result<(), StoreError> {
 }
 
 fn owners(facts: &Facts) -> std::collections::BTreeSet<String> {
-    [&facts.beneficiary, &facts.purchaser].into_iter().filter_map(|party| owner_partition(party.tenant_id?, party.object_id)).collect()
+    [&facts.beneficiary, &facts.purchaser]
+        .into_iter()
+        .filter_map(|party| owner_partition(party.tenant_id?, party.object_id))
+        .collect()
 }
 
 /// Whether the index row says what the subscription says; for the reconciliation.
@@ -220,7 +232,13 @@ pub async fn index_is_current(app: &App, row: &Subscription) -> Result<bool, Sto
 }
 
 /// Ids of the subscriptions of a person's tenant, or of the person where the account is personal.
-pub async fn owned(app: &App, tenant: TenantId, object: crate::foundation::ids::ObjectId, after: Option<SubscriptionId>, limit: usize) -> Result<(Vec<SubscriptionId>, bool), StoreError> {
+pub async fn owned(
+    app: &App,
+    tenant: TenantId,
+    object: crate::foundation::ids::ObjectId,
+    after: Option<SubscriptionId>,
+    limit: usize,
+) -> Result<(Vec<SubscriptionId>, bool), StoreError> {
     let Some(partition) = owner_partition(tenant, Some(object)) else { return Ok((Vec::new(), false)) };
     let range = after.map_or_else(RowRange::all, |after| RowRange::all().after(&after.to_string()));
     let page = app.rows.query(INDEX, &partition, &range, limit).await?;
@@ -228,7 +246,11 @@ pub async fn owned(app: &App, tenant: TenantId, object: crate::foundation::ids::
 }
 
 /// A page of summaries, newest first, behind the key `after`. With each summary comes its key.
-pub async fn summaries(app: &App, after: Option<&str>, limit: usize) -> Result<(Vec<(String, Summary)>, bool), StoreError> {
+pub async fn summaries(
+    app: &App,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<(String, Summary)>, bool), StoreError> {
     let range = after.map_or_else(RowRange::all, |after| RowRange::all().after(after));
     let Page { rows, more } = app.rows.query(INDEX, ALL, &range, limit).await?;
     Ok((rows.iter().map(|row| Ok((row.key.clone(), decode(row)?))).collect::<Result<_, StoreError>>()?, more))

@@ -118,7 +118,9 @@ impl Functions {
         let trimmed = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
         let lower = trimmed.to_ascii_lowercase();
         let Ok(found) = self.router.at(&lower) else { return Route::Nothing };
-        let Some(index) = found.value.get(method) else { return Route::WrongMethod(found.value.keys().cloned().collect()) };
+        let Some(index) = found.value.get(method) else {
+            return Route::WrongMethod(found.value.keys().cloned().collect());
+        };
         let params = found.params.iter().map(|(name, value)| {
             // The value stands in the lowered path; the same bytes of the given one keep their letter case.
             let start = value.as_ptr().addr() - lower.as_ptr().addr();
@@ -132,18 +134,37 @@ impl Functions {
 fn read(name: &str, data: &[u8]) -> Result<Function, BindingError> {
     let unreadable = |what: String| BindingError::Unreadable(name.to_owned(), what);
     let file: File = serde_json::from_slice(data).map_err(|error| unreadable(error.to_string()))?;
-    let binding = file.bindings.into_iter().find(|binding| binding.kind.ends_with("Trigger")).ok_or_else(|| unreadable("no trigger".into()))?;
+    let binding = file
+        .bindings
+        .into_iter()
+        .find(|binding| binding.kind.ends_with("Trigger"))
+        .ok_or_else(|| unreadable("no trigger".into()))?;
     let trigger = match binding.kind.as_str() {
         "httpTrigger" => {
             let route = binding.route.unwrap_or_else(|| name.to_owned());
-            let methods = binding.methods.iter().map(|method| Method::from_str(&method.to_ascii_uppercase())).collect::<Result<_, _>>();
-            Trigger::Http { route: format!("/{}", route.trim_matches('/')), methods: methods.map_err(|error| unreadable(error.to_string()))? }
+            let methods = binding
+                .methods
+                .iter()
+                .map(|method| Method::from_str(&method.to_ascii_uppercase()))
+                .collect::<Result<_, _>>();
+            Trigger::Http {
+                route: format!("/{}", route.trim_matches('/')),
+                methods: methods.map_err(|error| unreadable(error.to_string()))?,
+            }
         }
-        "queueTrigger" => Trigger::Queue { queue: binding.queue_name.ok_or_else(|| unreadable("no queueName".into()))? },
-        "timerTrigger" => Trigger::Timer { schedule: Box::new(schedule(&binding.schedule.unwrap_or_default()).map_err(unreadable)?) },
+        "queueTrigger" => {
+            Trigger::Queue { queue: binding.queue_name.ok_or_else(|| unreadable("no queueName".into()))? }
+        }
+        "timerTrigger" => {
+            Trigger::Timer { schedule: Box::new(schedule(&binding.schedule.unwrap_or_default()).map_err(unreadable)?) }
+        }
         other => return Err(unreadable(format!("unknown trigger {other}"))),
     };
-    let handler = TABLE.iter().find(|(known, _)| *known == name).map(|(_, handler)| *handler).ok_or_else(|| BindingError::NoHandler(name.into()))?;
+    let handler = TABLE
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, handler)| *handler)
+        .ok_or_else(|| BindingError::NoHandler(name.into()))?;
     let fits = match (&trigger, &handler) {
         (Trigger::Queue { .. }, Handler::Queue(_)) | (Trigger::Timer { .. }, Handler::Timer(_)) => true,
         (Trigger::Http { .. }, Handler::Queue(_) | Handler::Timer(_)) => false,
@@ -158,7 +179,11 @@ fn read(name: &str, data: &[u8]) -> Result<Function, BindingError> {
 
 /// NCRONTAB with seconds: `0 17 * * * *`.
 fn schedule(text: &str) -> Result<Cron, String> {
-    CronParser::builder().seconds(Seconds::Required).build().parse(text).map_err(|error| format!("schedule `{text}`: {error}"))
+    CronParser::builder()
+        .seconds(Seconds::Required)
+        .build()
+        .parse(text)
+        .map_err(|error| format!("schedule `{text}`: {error}"))
 }
 
 fn router(all: &[Function]) -> Result<matchit::Router<HashMap<Method, usize>>, BindingError> {
@@ -203,16 +228,28 @@ mod tests {
             let json: serde_json::Value = serde_json::from_slice(&file.data).unwrap();
             let bindings = json["bindings"].as_array().unwrap();
             let name = path.split('/').next().unwrap();
-            assert!(name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric()) && name != "host", "{name}");
+            assert!(
+                name.starts_with(|c: char| c.is_ascii_alphabetic())
+                    && name.chars().all(|c| c.is_ascii_alphanumeric())
+                    && name != "host",
+                "{name}"
+            );
             for binding in bindings {
                 assert!(binding["name"].as_str().unwrap().chars().all(|c| c.is_ascii_alphanumeric()), "{name}");
             }
             if bindings[0]["type"] == "httpTrigger" {
                 assert_eq!(bindings.len(), 2, "{name} has exactly its trigger and its output");
-                assert_eq!((&bindings[1]["type"], &bindings[1]["direction"]), (&"http".into(), &"out".into()), "{name}");
+                assert_eq!(
+                    (&bindings[1]["type"], &bindings[1]["direction"]),
+                    (&"http".into(), &"out".into()),
+                    "{name}"
+                );
                 assert_eq!(bindings[0]["authLevel"], "anonymous", "{name}: authorisation is ours");
                 let route = bindings[0]["route"].as_str().unwrap();
-                assert!(!route.starts_with("admin") && !route.starts_with("runtime"), "{name}: the host refuses {route}");
+                assert!(
+                    !route.starts_with("admin") && !route.starts_with("runtime"),
+                    "{name}: the host refuses {route}"
+                );
             } else {
                 assert_eq!(bindings.len(), 1, "{name}");
             }

@@ -54,15 +54,30 @@ pub fn filter(host: Host, door: Door) -> impl Filter<Extract = (Response,), Erro
 }
 
 /// Serves one request, from bytes to bytes.
-pub async fn answer<B, E>(host: &Host, door: Door, method: Method, path: String, raw_query: String, headers: HeaderMap, body: impl Stream<Item = Result<B, E>> + Send) -> Response
+pub async fn answer<B, E>(
+    host: &Host,
+    door: Door,
+    method: Method,
+    path: String,
+    raw_query: String,
+    headers: HeaderMap,
+    body: impl Stream<Item = Result<B, E>> + Send,
+) -> Response
 where
     B: Buf,
     E: std::fmt::Display,
 {
-    #[expect(clippy::disallowed_methods, reason = "measures a duration for the log, decides nothing")]
     let started = Instant::now();
     let id = RequestId::new(host.app.clock.now(), &*host.app.random);
-    let request = Request { id: id.clone(), method: method.clone(), path, raw_query, headers, params: Default::default(), body: Bytes::new() };
+    let request = Request {
+        id: id.clone(),
+        method: method.clone(),
+        path,
+        raw_query,
+        headers,
+        params: Default::default(),
+        body: Bytes::new(),
+    };
     let invocation = request.header("x-azure-functions-invocationid").unwrap_or_default().to_owned();
     let trace = request.header("traceparent").and_then(|text| text.split('-').nth(1)).unwrap_or_default().to_owned();
     let (name, origin) = (std::sync::Mutex::new(""), request.header(header::ORIGIN).map(str::to_owned));
@@ -71,9 +86,13 @@ where
     let outcome = AssertUnwindSafe(tokio::time::timeout(ANSWER_WITHIN, work)).catch_unwind().await;
     let result = match outcome {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", "The answer took too long.").remedy("Try again in a moment.")),
+        Ok(Err(_)) => Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", "The answer took too long.")
+            .remedy("Try again in a moment.")),
         Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(ToString::to_string)
+                .or_else(|| panic.downcast_ref::<String>().cloned());
             Err(Problem::internal(format!("a handler panicked: {}", text.unwrap_or_default())))
         }
     };
@@ -115,7 +134,11 @@ where
     };
     if door == Door::FunctionsHost
         && request.method == Method::POST
-        && let Some(function) = request.path.strip_prefix('/').and_then(|name| host.functions.by_name(name)).filter(|function| !function.is_http())
+        && let Some(function) = request
+            .path
+            .strip_prefix('/')
+            .and_then(|name| host.functions.by_name(name))
+            .filter(|function| !function.is_http())
     {
         note(&function.name);
         request.body = read(body).await?;
@@ -128,7 +151,11 @@ where
         Route::Function(function, params) => (function, params),
         Route::WrongMethod(methods) => {
             let allowed: Vec<_> = methods.iter().map(Method::as_str).collect();
-            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("This address answers to {} only.", allowed.join(", "))));
+            return Err(Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                format!("This address answers to {} only.", allowed.join(", ")),
+            ));
         }
         Route::Nothing => return Err(Problem::not_found()),
     };
@@ -144,9 +171,15 @@ async fn read<B: Buf, E: std::fmt::Display>(body: impl Stream<Item = Result<B, E
         pin_mut!(body);
         let mut bytes = BytesMut::new();
         while let Some(part) = body.next().await {
-            let mut part = part.map_err(|error| Problem::bad_request("body_cut", format!("The body did not arrive whole: {error}.")))?;
+            let mut part = part.map_err(|error| {
+                Problem::bad_request("body_cut", format!("The body did not arrive whole: {error}."))
+            })?;
             if bytes.len() + part.remaining() > LARGEST_BODY {
-                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("The body is larger than {} KiB.", LARGEST_BODY / 1024)));
+                return Err(Problem::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "body_too_large",
+                    format!("The body is larger than {} KiB.", LARGEST_BODY / 1024),
+                ));
             }
             while part.has_remaining() {
                 let chunk = part.chunk();
@@ -157,7 +190,13 @@ async fn read<B: Buf, E: std::fmt::Display>(body: impl Stream<Item = Result<B, E
         }
         Ok(bytes.freeze())
     };
-    let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "body_slow", format!("The body did not arrive within {} s.", BODY_WITHIN.as_secs()));
+    let slow = |_| {
+        Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_slow",
+            format!("The body did not arrive within {} s.", BODY_WITHIN.as_secs()),
+        )
+    };
     tokio::time::timeout(BODY_WITHIN, collect).await.map_err(slow)?
 }
 
@@ -187,7 +226,8 @@ fn present(host: &Host, request: &Request, problem: Problem) -> Response {
 /// The headers that every answer carries.
 fn finish(host: &Host, id: &RequestId, origin: Option<&str>, response: &mut Response) {
     let settings = &host.app.settings;
-    let authority = url::Url::parse(&settings.entra_authority).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+    let authority =
+        url::Url::parse(&settings.entra_authority).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
     // A form whose session has ended is led to Microsoft's sign-in, so that must be allowed as a form's goal.
     let policy = format!(
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self' {authority}; base-uri 'none'; frame-ancestors 'none'"
@@ -218,11 +258,16 @@ fn finish(host: &Host, id: &RequestId, origin: Option<&str>, response: &mut Resp
 /// The answer to a browser that asks whether a page of another origin may call us. No cookies are allowed that way.
 fn preflight(host: &Host, request: &Request) -> Response {
     let mut response = empty(StatusCode::NO_CONTENT);
-    let allowed = request.header(header::ORIGIN).is_some_and(|origin| host.app.settings.cors_origins.iter().any(|known| known == origin));
+    let allowed = request
+        .header(header::ORIGIN)
+        .is_some_and(|origin| host.app.settings.cors_origins.iter().any(|known| known == origin));
     if allowed {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, idempotency-key"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("authorization, content-type, idempotency-key"),
+        );
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
     }
     response

@@ -7,7 +7,9 @@ use serde_json::Value;
 pub fn queue_text(body: &[u8], binding: &str) -> Option<String> {
     let envelope: Value = serde_json::from_slice(body).ok()?;
     let data = envelope.get("Data")?.as_object()?;
-    let value = data.get(binding).or_else(|| data.iter().find(|(name, _)| name.eq_ignore_ascii_case(binding)).map(|(_, value)| value))?;
+    let value = data
+        .get(binding)
+        .or_else(|| data.iter().find(|(name, _)| name.eq_ignore_ascii_case(binding)).map(|(_, value)| value))?;
     Some(match value {
         Value::String(text) => match serde_json::from_str::<Value>(text) {
             Ok(Value::String(inner)) => inner,
@@ -31,7 +33,9 @@ mod tests {
     #[test]
     fn text_is_read_doubled_plain_and_as_an_object() {
         let message = r#"{"subscription":"1"}"#;
-        for shape in [Value::from(serde_json::to_string(message).unwrap()), Value::from(message), json!({"subscription": "1"})] {
+        for shape in
+            [Value::from(serde_json::to_string(message).unwrap()), Value::from(message), json!({"subscription": "1"})]
+        {
             assert_eq!(queue_text(&envelope(&json!({"msg": shape})), "msg").as_deref(), Some(message));
         }
         assert_eq!(queue_text(&envelope(&json!({"msg": "\"hello\""})), "msg").as_deref(), Some("hello"));

@@ -18,7 +18,9 @@ pub enum PackageError {
     Write(PathBuf, #[source] std::io::Error),
     #[error("our own executable can not be read")]
     Executable(#[source] std::io::Error),
-    #[error("this executable was built for {0}; Azure Functions runs Linux on x86_64. Build with a Linux target and package with that executable")]
+    #[error(
+        "this executable was built for {0}; Azure Functions runs Linux on x86_64. Build with a Linux target and package with that executable"
+    )]
     WrongSystem(&'static str),
 }
 
@@ -27,12 +29,17 @@ pub fn write(folder: &Path) -> Result<usize, PackageError> {
     if !cfg!(target_os = "linux") {
         return Err(PackageError::WrongSystem(std::env::consts::OS));
     }
-    if folder.exists() && !folder.join("host.json").exists() && fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+    if folder.exists()
+        && !folder.join("host.json").exists()
+        && fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+    {
         return Err(PackageError::NotEmpty(folder.to_owned()));
     }
     let put = |path: &Path, data: &[u8]| {
         let parent = path.parent().unwrap_or(folder);
-        fs::create_dir_all(parent).and_then(|()| fs::write(path, data)).map_err(|error| PackageError::Write(path.to_owned(), error))
+        fs::create_dir_all(parent)
+            .and_then(|()| fs::write(path, data))
+            .map_err(|error| PackageError::Write(path.to_owned(), error))
     };
     put(&folder.join("host.json"), HOST_JSON.as_bytes())?;
     let mut count = 0;
@@ -54,7 +61,8 @@ pub fn write(folder: &Path) -> Result<usize, PackageError> {
 #[cfg(unix)]
 fn run_bit(path: &Path) -> Result<(), PackageError> {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(|error| PackageError::Write(path.to_owned(), error))
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .map_err(|error| PackageError::Write(path.to_owned(), error))
 }
 
 #[cfg(not(unix))]

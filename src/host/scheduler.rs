@@ -40,7 +40,8 @@ pub async fn run(host: Host, function: Function, mut shutdown: watch::Receiver<b
             tracing::warn!(function = function.name, %error, "the timer's row can not be used; trying again");
         }
         let now = host.app.clock.now();
-        let wait = occurrence(&schedule, now, true).map_or(LONGEST_SLEEP, |next| Duration::try_from(next.duration_since(now)).unwrap_or_default());
+        let wait = occurrence(&schedule, now, true)
+            .map_or(LONGEST_SLEEP, |next| Duration::try_from(next.duration_since(now)).unwrap_or_default());
         tokio::select! {
             () = tokio::time::sleep(wait.clamp(Duration::from_millis(50), LONGEST_SLEEP)) => {}
             _ = shutdown.changed() => {}
@@ -96,6 +97,7 @@ pub async fn tick(host: &Host, function: &Function) -> Result<bool, StoreError> 
 /// The due time after `now`, or the last one not after it. Schedules are in UTC.
 fn occurrence(schedule: &Cron, now: Timestamp, next: bool) -> Option<Timestamp> {
     let at = now.to_zoned(TimeZone::UTC);
-    let found = if next { schedule.find_next_occurrence(&at, false) } else { schedule.find_previous_occurrence(&at, true) };
+    let found =
+        if next { schedule.find_next_occurrence(&at, false) } else { schedule.find_previous_occurrence(&at, true) };
     found.ok().map(|zoned| zoned.timestamp())
 }

@@ -89,10 +89,16 @@ async fn required(app: &App, request: &Request) -> Result<Session, Problem> {
     if let Some(session) = session(app, request).await? {
         return Ok(session);
     }
-    let back = if request.raw_query.is_empty() { request.path.clone() } else { format!("{}?{}", request.path, request.raw_query) };
+    let back = if request.raw_query.is_empty() {
+        request.path.clone()
+    } else {
+        format!("{}?{}", request.path, request.raw_query)
+    };
     let back = if request.method == http::Method::GET { back } else { request.path.clone() };
     let query = form_urlencoded::Serializer::new(String::new()).append_pair("return", &back).finish();
-    Err(Problem::unauthorized("signed_out", "You are not signed in.").remedy("Sign in and try again.").redirect(format!("/sign-in?{query}")))
+    Err(Problem::unauthorized("signed_out", "You are not signed in.")
+        .remedy("Sign in and try again.")
+        .redirect(format!("/sign-in?{query}")))
 }
 
 /// The live session of a request, if any; for pages that look different when somebody is signed in.
@@ -126,8 +132,11 @@ pub fn form(app: &App, request: &Request, session: &Session) -> Result<Form, Pro
     let form = Form::parse(&request.body);
     let foreign = request.header(ORIGIN).is_some_and(|origin| origin != app.settings.origin());
     if foreign || !same_secret(form.get("csrf"), &session.csrf) {
-        return Err(Problem::forbidden("stale_form", "This form was not sent from a current page of ours; nothing was changed.")
-            .remedy("Reload the page and send the form again."));
+        return Err(Problem::forbidden(
+            "stale_form",
+            "This form was not sent from a current page of ours; nothing was changed.",
+        )
+        .remedy("Reload the page and send the form again."));
     }
     Ok(form)
 }

@@ -68,7 +68,9 @@ pub async fn marketplace_caller(
     }
     let id = head.kid.ok_or(TokenError::Refused("names no key"))?;
     let tenant = settings.tenant_id.to_string();
-    let Some(set) = keys.with_key(&tenant, &id).await? else { return Err(TokenError::Refused("signed with an unknown key")) };
+    let Some(set) = keys.with_key(&tenant, &id).await? else {
+        return Err(TokenError::Refused("signed with an unknown key"));
+    };
     let Some(key) = set.key(&id) else { return Err(TokenError::Refused("signed with an unknown key")) };
     // The library asks the machine for the time; ours comes from the clock, so times are compared below.
     let mut validation = Validation::new(Algorithm::RS256);

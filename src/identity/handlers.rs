@@ -18,15 +18,21 @@ const KEY: &str = "pending";
 
 fn client(app: &App) -> Result<&SignInClient, Problem> {
     app.sign_in.as_ref().ok_or_else(|| {
-        Problem::unavailable("sign_in_off", "Sign-in is switched off.").remedy("The operator of this service sets MARKETPLACE_MODE=true to switch it on.")
+        Problem::unavailable("sign_in_off", "Sign-in is switched off.")
+            .remedy("The operator of this service sets MARKETPLACE_MODE=true to switch it on.")
     })
 }
 
 fn problem(error: SignInError) -> Problem {
     match error {
-        SignInError::Keys(_) => Problem::unavailable("sign_in_unreachable", "Microsoft's sign-in can not be reached at the moment.").caused_by(error),
+        SignInError::Keys(_) => {
+            Problem::unavailable("sign_in_unreachable", "Microsoft's sign-in can not be reached at the moment.")
+                .caused_by(error)
+        }
         SignInError::Exchange(_) | SignInError::Token(_) => {
-            Problem::bad_request("sign_in_failed", "The sign-in did not succeed.").remedy("Start again from the page you wanted to open.").caused_by(error)
+            Problem::bad_request("sign_in_failed", "The sign-in did not succeed.")
+                .remedy("Start again from the page you wanted to open.")
+                .caused_by(error)
         }
         SignInError::Settings(_) => Problem::internal(error),
     }
@@ -35,16 +41,19 @@ fn problem(error: SignInError) -> Problem {
 /// `GET /sign-in?return=`: to Microsoft's sign-in page.
 pub async fn sign_in(app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let return_to = local_path(&request.query("return").unwrap_or_default());
-    let (address, state, pending) = client(&app)?.begin(return_to, app.clock.now(), &*app.random).await.map_err(problem)?;
+    let (address, state, pending) =
+        client(&app)?.begin(return_to, app.clock.now(), &*app.random).await.map_err(problem)?;
     let cookie = sessions::set_cookie(&app, sessions::cookie_name(&app, "sign-in"), &pending.browser, PATIENCE);
     app.rows.write(PENDING, &state, vec![Write::insert(KEY, &pending)?]).await?;
     Ok(uncached(with_header(redirect(&address), SET_COOKIE, &cookie)))
 }
 
-
 /// `GET /sign-in/callback?code=&state=`: back from Microsoft.
 pub async fn callback(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let again = || Problem::bad_request("sign_in_failed", "The sign-in did not succeed.").remedy("Start again from the page you wanted to open.");
+    let again = || {
+        Problem::bad_request("sign_in_failed", "The sign-in did not succeed.")
+            .remedy("Start again from the page you wanted to open.")
+    };
     if let Some(error) = request.query("error") {
         let said = request.query("error_description").unwrap_or_default();
         tracing::info!(error = %error.chars().take(60).collect::<String>(), description = %said.chars().take(200).collect::<String>(), "Entra refused a sign-in");

@@ -47,6 +47,9 @@ impl KeySet {
     }
 }
 
+/// When it was made, and how it ended.
+type Attempt = (Timestamp, Result<(), KeysError>);
+
 #[derive(Debug)]
 pub struct SigningKeys {
     http: reqwest::Client,
@@ -54,7 +57,7 @@ pub struct SigningKeys {
     authority: String,
     known: RwLock<HashMap<String, Arc<KeySet>>>,
     /// When each tenant's keys were last asked for; held while asking, so that callers share one request.
-    attempts: Mutex<HashMap<String, (Timestamp, Result<(), KeysError>)>>,
+    attempts: Mutex<HashMap<String, Attempt>>,
 }
 
 impl SigningKeys {
@@ -114,7 +117,8 @@ impl SigningKeys {
 
     async fn ask(&self, tenant: &str, now: Timestamp) -> Result<KeySet, KeysError> {
         let discovery = format!("{}/{tenant}/v2.0/.well-known/openid-configuration", self.authority);
-        let endpoints: Endpoints = serde_json::from_value(self.get(&discovery).await?).map_err(|error| KeysError(format!("{discovery}: {error}")))?;
+        let endpoints: Endpoints = serde_json::from_value(self.get(&discovery).await?)
+            .map_err(|error| KeysError(format!("{discovery}: {error}")))?;
         for address in [&endpoints.authorization_endpoint, &endpoints.token_endpoint, &endpoints.jwks_uri] {
             base_address(address).map_err(|error| KeysError(format!("{discovery} names an address that {error}")))?;
         }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use openidconnect::core::{
-    CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey, CoreJsonWebKeySet,
-    CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreRevocableToken, CoreRevocationErrorResponse, CoreTokenIntrospectionResponse,
-    CoreTokenType,
+    CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey,
+    CoreJsonWebKeySet, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreRevocableToken,
+    CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
 };
 use openidconnect::{
-    AdditionalClaims, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken, EmptyExtraTokenFields, EndpointNotSet, EndpointSet,
-    IdTokenFields, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, StandardErrorResponse, StandardTokenResponse,
-    TokenUrl,
+    AdditionalClaims, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken, EmptyExtraTokenFields,
+    EndpointNotSet, EndpointSet, IdTokenFields, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    Scope, StandardErrorResponse, StandardTokenResponse, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +60,13 @@ struct EntraClaims {
 
 impl AdditionalClaims for EntraClaims {}
 
-type Fields = IdTokenFields<EntraClaims, EmptyExtraTokenFields, CoreGenderClaim, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm>;
+type Fields = IdTokenFields<
+    EntraClaims,
+    EmptyExtraTokenFields,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJwsSigningAlgorithm,
+>;
 type EntraClient = Client<
     EntraClaims,
     CoreAuthDisplay,
@@ -100,7 +106,8 @@ impl SignInClient {
 
     fn client(&self, set: &KeySet) -> Result<EntraClient, SignInError> {
         let wrong = |error: url::ParseError| SignInError::Settings(error.to_string());
-        let keys: CoreJsonWebKeySet = serde_json::from_value(set.keys.clone()).map_err(|error| SignInError::Settings(error.to_string()))?;
+        let keys: CoreJsonWebKeySet =
+            serde_json::from_value(set.keys.clone()).map_err(|error| SignInError::Settings(error.to_string()))?;
         let issuer = IssuerUrl::new(self.keys.authority().to_owned()).map_err(wrong)?;
         Ok(Client::new(ClientId::new(self.settings.client_id.clone()), issuer, keys)
             .set_client_secret(ClientSecret::new(self.settings.client_secret.expose().to_owned()))
@@ -111,7 +118,12 @@ impl SignInClient {
     }
 
     /// The address at Entra, the `state` that will come back, and what to remember until then.
-    pub async fn begin(&self, return_to: String, now: Timestamp, random: &dyn Random) -> Result<(String, String, Pending), SignInError> {
+    pub async fn begin(
+        &self,
+        return_to: String,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<(String, String, Pending), SignInError> {
         let set = self.keys.tenant(TENANT).await?;
         let verifier = PkceCodeVerifier::new(random.token());
         let (state, nonce) = (random.token(), random.token());
@@ -132,8 +144,13 @@ impl SignInClient {
             .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
             .add_prompt(CoreAuthPrompt::SelectAccount)
             .url();
-        let pending =
-            Pending { nonce, verifier: verifier.into_secret(), return_to, browser: random.token(), expires: now + PATIENCE };
+        let pending = Pending {
+            nonce,
+            verifier: verifier.into_secret(),
+            return_to,
+            browser: random.token(),
+            expires: now + PATIENCE,
+        };
         Ok((address.into(), state, pending))
     }
 
@@ -149,19 +166,30 @@ impl SignInClient {
             .map_err(|error| SignInError::Exchange(error.to_string()))?;
         let token = answer.extra_fields().id_token().ok_or_else(|| SignInError::Token("there is none".into()))?;
         // A rotated key is fetched before the signature is judged.
-        let key_id = jsonwebtoken::decode_header(token.to_string()).ok().and_then(|header| header.kid).unwrap_or_default();
-        let set = self.keys.with_key(TENANT, &key_id).await?.ok_or_else(|| SignInError::Token("signed with an unknown key".into()))?;
+        let key_id =
+            jsonwebtoken::decode_header(token.to_string()).ok().and_then(|header| header.kid).unwrap_or_default();
+        let set = self
+            .keys
+            .with_key(TENANT, &key_id)
+            .await?
+            .ok_or_else(|| SignInError::Token("signed with an unknown key".into()))?;
         let client = self.client(&set)?;
         let time = chrono::DateTime::from_timestamp(now.as_second(), 0).unwrap_or_default();
         let verifier = client.id_token_verifier().require_issuer_match(false).set_time_fn(move || time);
-        let claims = token.claims(&verifier, &Nonce::new(pending.nonce.clone())).map_err(|error| SignInError::Token(error.to_string()))?;
+        let claims = token
+            .claims(&verifier, &Nonce::new(pending.nonce.clone()))
+            .map_err(|error| SignInError::Token(error.to_string()))?;
         let entra = claims.additional_claims();
         let expected = format!("{}/{}/v2.0", self.keys.authority(), entra.tid);
         if claims.issuer().as_str() != expected {
             return Err(SignInError::Token("its issuer is not its tenant's".into()));
         }
         let name = claims.name().and_then(|name| name.get(None)).map(|name| name.to_string()).unwrap_or_default();
-        let email = claims.email().map(|email| email.to_string()).or_else(|| claims.preferred_username().map(|name| name.to_string())).unwrap_or_default();
+        let email = claims
+            .email()
+            .map(|email| email.to_string())
+            .or_else(|| claims.preferred_username().map(|name| name.to_string()))
+            .unwrap_or_default();
         Ok(User { tenant_id: entra.tid, object_id: entra.oid, name, email, roles: entra.roles.clone() })
     }
 }

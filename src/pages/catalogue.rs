@@ -62,7 +62,8 @@ mod tests {
         let catalogue: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(SOURCE).unwrap();
         assert!(catalogue.len() > 50);
         let placeholders = |text: &str| {
-            let mut names: Vec<String> = text.split('{').skip(1).filter_map(|rest| rest.split('}').next()).map(str::to_owned).collect();
+            let mut names: Vec<String> =
+                text.split('{').skip(1).filter_map(|rest| rest.split('}').next()).map(str::to_owned).collect();
             names.sort();
             names
         };

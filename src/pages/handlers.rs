@@ -22,7 +22,8 @@ const YEAR: SignedDuration = SignedDuration::from_hours(24 * 365);
 
 /// `/assets/app.css?v=<hash>`: the address changes with the content, so it may be kept for ever.
 pub fn asset_path(name: &str) -> String {
-    let hash = Assets::get(name).map(|file| file.metadata.sha256_hash()[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let hash = Assets::get(name)
+        .map(|file| file.metadata.sha256_hash()[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>());
     format!("/assets/{name}?v={}", hash.unwrap_or_default())
 }
 

@@ -15,8 +15,8 @@ use minijinja::{Environment, State};
 use rust_embed::RustEmbed;
 use serde_json::{Value as Json, json};
 
-pub use catalogue::Language;
 use catalogue::Catalogue;
+pub use catalogue::Language;
 
 use crate::app::App;
 use crate::foundation::problem::Problem;
@@ -45,17 +45,31 @@ impl fmt::Debug for Pages {
 impl Pages {
     pub fn new(settings: &Settings) -> Self {
         let mut environment = Environment::new();
-        environment.set_loader(|name| Ok(Templates::get(name).map(|file| String::from_utf8_lossy(&file.data).into_owned())));
+        environment
+            .set_loader(|name| Ok(Templates::get(name).map(|file| String::from_utf8_lossy(&file.data).into_owned())));
         environment.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
         let catalogue = Arc::new(Catalogue::load());
         let texts = Arc::clone(&catalogue);
-        environment.add_function("t", move |state: &State<'_, '_>, key: &str, arguments: Kwargs| translate(&texts, state, key, &arguments));
-        environment.add_function("maybe_t", move |state: &State<'_, '_>, key: &str| catalogue.text(key, page_language(state)).map(str::to_owned));
+        environment.add_function("t", move |state: &State<'_, '_>, key: &str, arguments: Kwargs| {
+            translate(&texts, state, key, &arguments)
+        });
+        environment.add_function("maybe_t", move |state: &State<'_, '_>, key: &str| {
+            catalogue.text(key, page_language(state)).map(str::to_owned)
+        });
         environment.add_filter("time", time);
         environment.add_filter("day", day);
         environment.add_function("asset", handlers::asset_path);
-        let simulated = settings.marketplace.as_ref().and_then(|marketplace| url::Url::parse(&marketplace.api_url).ok()).is_some_and(|url| crate::foundation::outbound::is_loopback(&url));
-        Self { environment, publisher: settings.publisher_name.clone(), support_email: settings.support_email.clone(), simulated }
+        let simulated = settings
+            .marketplace
+            .as_ref()
+            .and_then(|marketplace| url::Url::parse(&marketplace.api_url).ok())
+            .is_some_and(|url| crate::foundation::outbound::is_loopback(&url));
+        Self {
+            environment,
+            publisher: settings.publisher_name.clone(),
+            support_email: settings.support_email.clone(),
+            simulated,
+        }
     }
 
     fn render(&self, template: &str, context: Value) -> Result<String, minijinja::Error> {
@@ -68,10 +82,17 @@ fn page_language(state: &State<'_, '_>) -> Language {
 }
 
 /// `t("key", name=value)`: the text of the page's language with `{name}` replaced.
-fn translate(catalogue: &Catalogue, state: &State<'_, '_>, key: &str, arguments: &Kwargs) -> Result<String, minijinja::Error> {
+fn translate(
+    catalogue: &Catalogue,
+    state: &State<'_, '_>,
+    key: &str,
+    arguments: &Kwargs,
+) -> Result<String, minijinja::Error> {
     let mut text = catalogue
         .text(key, page_language(state))
-        .ok_or_else(|| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, format!("the catalogue has no text `{key}`")))?
+        .ok_or_else(|| {
+            minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, format!("the catalogue has no text `{key}`"))
+        })?
         .to_owned();
     for name in arguments.args() {
         let value: Value = arguments.get(name)?;
@@ -89,7 +110,9 @@ fn time(value: &str) -> Value {
 
 /// `2026-11-20`; a dash for none.
 fn day(value: Option<&str>) -> String {
-    value.and_then(|value| value.parse::<Timestamp>().ok()).map_or_else(|| "–".to_owned(), |at| at.to_zoned(TimeZone::UTC).date().to_string())
+    value
+        .and_then(|value| value.parse::<Timestamp>().ok())
+        .map_or_else(|| "–".to_owned(), |at| at.to_zoned(TimeZone::UTC).date().to_string())
 }
 
 /// The language of a request: its cookie, else what the browser prefers.
@@ -102,9 +125,19 @@ pub fn language(request: &Request) -> Language {
 
 /// A page for this request and person. `content` is an object with what the template needs
 /// besides the frame.
-pub fn page(app: &App, request: &Request, session: Option<&Session>, template: &str, content: Json) -> Result<Response, Problem> {
+pub fn page(
+    app: &App,
+    request: &Request,
+    session: Option<&Session>,
+    template: &str,
+    content: Json,
+) -> Result<Response, Problem> {
     let language = language(request);
-    let here = if request.method == http::Method::GET && !request.raw_query.is_empty() { format!("{}?{}", request.path, request.raw_query) } else { request.path.clone() };
+    let here = if request.method == http::Method::GET && !request.raw_query.is_empty() {
+        format!("{}?{}", request.path, request.raw_query)
+    } else {
+        request.path.clone()
+    };
     let frame = json!({
         "lang": language.tag(),
         "here": here,
@@ -117,7 +150,9 @@ pub fn page(app: &App, request: &Request, session: Option<&Session>, template: &
         "support_email": app.pages.support_email,
         "simulated": app.pages.simulated,
     });
-    let (Json::Object(mut context), Json::Object(frame)) = (content, frame) else { return Err(Problem::internal("a page's content must be an object")) };
+    let (Json::Object(mut context), Json::Object(frame)) = (content, frame) else {
+        return Err(Problem::internal("a page's content must be an object"));
+    };
     context.extend(frame);
     let context = Value::from(Serde(context));
     let body = app.pages.render(template, context).map_err(Problem::internal)?;

@@ -38,8 +38,16 @@ pub async fn landing(app: Arc<App>, request: Request) -> Result<Response, Proble
         Ok(visit) => {
             let subscription = visit.subscription;
             let plans = fulfillment::available_plans(&app, subscription.id).await.unwrap_or_default();
-            let plan = plan_rows(&plans, &subscription.facts.plan_id).into_iter().find(|plan| plan["current"] == Value::Bool(true));
-            page(&app, &request, Some(&customer.session), "landing.html", json!({ "s": subscription_view(&subscription), "plan": plan }))
+            let plan = plan_rows(&plans, &subscription.facts.plan_id)
+                .into_iter()
+                .find(|plan| plan["current"] == Value::Bool(true));
+            page(
+                &app,
+                &request,
+                Some(&customer.session),
+                "landing.html",
+                json!({ "s": subscription_view(&subscription), "plan": plan }),
+            )
         }
         Err(error) => failed(&app, &request, Some(&customer.session), error),
     }
@@ -70,8 +78,12 @@ pub async fn confirm(app: Arc<App>, _request: Request, customer: Customer, form:
     match fulfillment::activate(&app, id, &customer).await {
         Ok(_) => Ok(uncached(redirect(&format!("/portal/subscriptions/{id}?from=landing")))),
         Err(ActivateError::NotFound) => Err(Problem::not_found()),
-        Err(ActivateError::WrongState(status)) => Err(Problem::conflict("not_activatable", format!("The subscription is {status} and can not be activated."))
-            .remedy("Open it again from the Azure portal or the Microsoft 365 admin centre to see what can be done.")),
+        Err(ActivateError::WrongState(status)) => {
+            Err(Problem::conflict("not_activatable", format!("The subscription is {status} and can not be activated."))
+                .remedy(
+                    "Open it again from the Azure portal or the Microsoft 365 admin centre to see what can be done.",
+                ))
+        }
         Err(ActivateError::Sync(error)) => Err(error.into()),
     }
 }

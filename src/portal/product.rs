@@ -35,5 +35,11 @@ pub async fn docs(app: Arc<App>, request: Request) -> Result<Response, Problem> 
             operations.push(json!({ "path": path, "method": method.to_uppercase(), "operation": operation }));
         }
     }
-    page(&app, &request, session.as_ref(), "docs.html", json!({ "info": document["info"], "operations": operations, "base": app.settings.public_base_url }))
+    page(
+        &app,
+        &request,
+        session.as_ref(),
+        "docs.html",
+        json!({ "info": document["info"], "operations": operations, "base": app.settings.public_base_url }),
+    )
 }

@@ -23,7 +23,13 @@ pub async fn list(app: Arc<App>, request: Request, customer: Customer) -> Result
     let after = request.query("after").and_then(|after| after.parse().ok());
     let (rows, next) = fulfillment::of_customer(&app, &customer, after, PAGE).await?;
     let subscriptions: Vec<_> = rows.iter().map(subscription_view).collect();
-    page(&app, &request, Some(&customer.session), "portal_list.html", json!({ "subscriptions": subscriptions, "next": next, "first": after.is_none() }))
+    page(
+        &app,
+        &request,
+        Some(&customer.session),
+        "portal_list.html",
+        json!({ "subscriptions": subscriptions, "next": next, "first": after.is_none() }),
+    )
 }
 
 /// The subscription that the address names, if this person may see it.
@@ -56,15 +62,24 @@ pub async fn one(app: Arc<App>, request: Request, customer: Customer) -> Result<
 pub async fn change_plan(app: Arc<App>, request: Request, customer: Customer, form: Form) -> Result<Response, Problem> {
     let plan = form.get("plan").to_owned();
     if plan.is_empty() {
-        return Err(Problem::bad_request("missing_plan", "No plan was chosen.").field("plan").remedy("Choose one of the plans and send the form again."));
+        return Err(Problem::bad_request("missing_plan", "No plan was chosen.")
+            .field("plan")
+            .remedy("Choose one of the plans and send the form again."));
     }
     change(&app, &request, &customer, Wish::Plan { plan }).await
 }
 
 /// `POST /portal/subscriptions/{id}/quantity`.
-pub async fn change_quantity(app: Arc<App>, request: Request, customer: Customer, form: Form) -> Result<Response, Problem> {
+pub async fn change_quantity(
+    app: Arc<App>,
+    request: Request,
+    customer: Customer,
+    form: Form,
+) -> Result<Response, Problem> {
     let quantity = form.get("quantity").parse().map_err(|_| {
-        Problem::bad_request("invalid_quantity", "The number of seats must be a whole number.").field("quantity").remedy("Enter a number such as 5.")
+        Problem::bad_request("invalid_quantity", "The number of seats must be a whole number.")
+            .field("quantity")
+            .remedy("Enter a number such as 5.")
     })?;
     change(&app, &request, &customer, Wish::Quantity { quantity }).await
 }
@@ -74,9 +89,12 @@ pub async fn cancel(app: Arc<App>, request: Request, customer: Customer, form: F
     let row = own(&app, &request, &customer).await?;
     let name = if row.facts.name.is_empty() { row.facts.offer().to_owned() } else { row.facts.name.clone() };
     if form.get("confirm") != name.trim() {
-        return Err(Problem::bad_request("not_confirmed", "The name that was typed is not the name of the subscription; nothing was cancelled.")
-            .field("confirm")
-            .remedy(format!("Type {name} exactly as shown to confirm.")));
+        return Err(Problem::bad_request(
+            "not_confirmed",
+            "The name that was typed is not the name of the subscription; nothing was cancelled.",
+        )
+        .field("confirm")
+        .remedy(format!("Type {name} exactly as shown to confirm.")));
     }
     change(&app, &request, &customer, Wish::Cancel).await
 }
@@ -96,17 +114,22 @@ pub fn problem(error: ChangeError) -> Problem {
         ChangeError::Refused(refusal) => {
             let title = format!("This can not be changed now: {refusal}.");
             match refusal {
-                Refusal::ChangeUnderWay => Problem::conflict("change_under_way", title).remedy("Wait until it has ended; it usually takes less than a minute."),
-                Refusal::NotActive | Refusal::NotAllowed => Problem::conflict("not_allowed_now", title).remedy("The page of the subscription says what can be done."),
-                Refusal::SameValue | Refusal::UnknownPlan => Problem::bad_request("no_such_change", title).field("plan").remedy("Choose another plan."),
+                Refusal::ChangeUnderWay => Problem::conflict("change_under_way", title)
+                    .remedy("Wait until it has ended; it usually takes less than a minute."),
+                Refusal::NotActive | Refusal::NotAllowed => Problem::conflict("not_allowed_now", title)
+                    .remedy("The page of the subscription says what can be done."),
+                Refusal::SameValue | Refusal::UnknownPlan => {
+                    Problem::bad_request("no_such_change", title).field("plan").remedy("Choose another plan.")
+                }
                 Refusal::NotPerSeat | Refusal::QuantityOutside { .. } => {
-                    Problem::bad_request("invalid_quantity", title).field("quantity").remedy("Enter a number within these limits.")
+                    Problem::bad_request("invalid_quantity", title)
+                        .field("quantity")
+                        .remedy("Enter a number within these limits.")
                 }
             }
         }
-        ChangeError::RefusedByMarketplace(_) => {
-            Problem::conflict("refused_by_marketplace", error.to_string()).remedy("Wait a minute and try again; if it stays so, change it in the Azure portal.")
-        }
+        ChangeError::RefusedByMarketplace(_) => Problem::conflict("refused_by_marketplace", error.to_string())
+            .remedy("Wait a minute and try again; if it stays so, change it in the Azure portal."),
         ChangeError::Sync(error) => error.into(),
     }
 }

@@ -18,7 +18,9 @@ pub struct AzureQueues {
 
 impl AzureQueues {
     pub fn new(account: &AzureAccount) -> Self {
-        let service = QueueServiceClientBuilder::with_location(account.queues(), account.credentials()).client_options(account.options()).build();
+        let service = QueueServiceClientBuilder::with_location(account.queues(), account.credentials())
+            .client_options(account.options())
+            .build();
         Self { service }
     }
 
@@ -31,7 +33,10 @@ fn translate(error: azure_core::Error) -> QueueError {
     match failure(&error) {
         // A stale receipt is 404 on Azure and 400 on Azurite.
         Some((400, "PopReceiptMismatch") | (404, "MessageNotFound")) => QueueError::Gone,
-        _ => QueueError::Unavailable { message: "Azure Queue Storage did not do the call".into(), source: Some(Box::new(error)) },
+        _ => QueueError::Unavailable {
+            message: "Azure Queue Storage did not do the call".into(),
+            source: Some(Box::new(error)),
+        },
     }
 }
 
@@ -60,7 +65,13 @@ impl Queues for AzureQueues {
 
     async fn receive(&self, queue: QueueName<'_>, max: usize, hide: Duration) -> Result<Vec<Message>, QueueError> {
         let max = u8::try_from(max.clamp(1, 32)).unwrap_or(1);
-        match self.queue(queue).get_messages().number_of_messages(max).visibility_timeout(hide.max(Duration::from_secs(1))).await {
+        match self
+            .queue(queue)
+            .get_messages()
+            .number_of_messages(max)
+            .visibility_timeout(hide.max(Duration::from_secs(1)))
+            .await
+        {
             Ok(answer) => Ok(answer.messages.into_iter().map(received).collect()),
             Err(error) if queue_is_missing(&error) => Ok(Vec::new()),
             Err(error) => Err(translate(error)),

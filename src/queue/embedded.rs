@@ -118,7 +118,9 @@ impl Queues for EmbeddedQueues {
         let (id, receipt) = key(message)?;
         self.database
             .write(move |connection| {
-                let changed = connection.prepare_cached("DELETE FROM messages WHERE id = ?1 AND receipt = ?2")?.execute(params![id, receipt])?;
+                let changed = connection
+                    .prepare_cached("DELETE FROM messages WHERE id = ?1 AND receipt = ?2")?
+                    .execute(params![id, receipt])?;
                 if changed == 1 { Ok(()) } else { Err(QueueError::Gone) }
             })
             .await
@@ -128,7 +130,9 @@ impl Queues for EmbeddedQueues {
         let name = queue.to_owned();
         let count: i64 = self
             .database
-            .read(move |connection| connection.query_row("SELECT COUNT(*) FROM messages WHERE queue = ?1", [name], |row| row.get(0)))
+            .read(move |connection| {
+                connection.query_row("SELECT COUNT(*) FROM messages WHERE queue = ?1", [name], |row| row.get(0))
+            })
             .await?;
         Ok(usize::try_from(count).unwrap_or(0))
     }

@@ -50,7 +50,9 @@ pub enum QueueError {
 impl From<QueueError> for crate::foundation::problem::Problem {
     fn from(error: QueueError) -> Self {
         match error {
-            QueueError::Unavailable { .. } => Self::unavailable("queue_unavailable", "Our queue does not answer at the moment.").caused_by(error),
+            QueueError::Unavailable { .. } => {
+                Self::unavailable("queue_unavailable", "Our queue does not answer at the moment.").caused_by(error)
+            }
             other => Self::internal(other),
         }
     }

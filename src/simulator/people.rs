@@ -87,7 +87,14 @@ impl Person {
     /// A staff member who may read and change nothing, by app role.
     pub fn staff_reader() -> Self {
         let id = uuid!("5d1e0000-0000-4000-8000-00000000c007");
-        Self::new("Ravi Reader", "ravi@mediagenie.example", "Publisher staff", PUBLISHER_TENANT, id, &["Publisher.Reader"])
+        Self::new(
+            "Ravi Reader",
+            "ravi@mediagenie.example",
+            "Publisher staff",
+            PUBLISHER_TENANT,
+            id,
+            &["Publisher.Reader"],
+        )
     }
 
     pub fn is_personal(&self) -> bool {

@@ -40,7 +40,9 @@ pub async fn list(app: Arc<App>, request: Request, staff: Staff) -> Result<Respo
     let first = after.is_none();
     let found = fulfillment::list(&app, &filter, after, PAGE).await?;
     let pairs = [("q", filter.text.as_str()), ("status", filter.status.map_or("", Status::as_str))];
-    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs.iter().filter(|(_, value)| !value.is_empty())).finish();
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs.iter().filter(|(_, value)| !value.is_empty()))
+        .finish();
     let content = json!({
         "rows": found.rows, "next": found.next, "first": first, "q": filter.text, "status": filter.status.map(Status::as_str), "query": query,
         "statuses": Status::ALL.map(Status::as_str),
@@ -53,8 +55,20 @@ pub async fn csv(app: Arc<App>, request: Request, _staff: Staff) -> Result<Respo
     let filter = filter(&request);
     let mut writer = csv::Writer::from_writer(Vec::new());
     let header = [
-        "subscription_id", "name", "offer", "plan", "quantity", "status", "purchaser_email", "purchaser_tenant_id", "beneficiary_email",
-        "beneficiary_tenant_id", "term_end", "auto_renew", "is_test", "first_seen",
+        "subscription_id",
+        "name",
+        "offer",
+        "plan",
+        "quantity",
+        "status",
+        "purchaser_email",
+        "purchaser_tenant_id",
+        "beneficiary_email",
+        "beneficiary_tenant_id",
+        "term_end",
+        "auto_renew",
+        "is_test",
+        "first_seen",
     ];
     writer.write_record(header).map_err(Problem::internal)?;
     let mut after = None;

@@ -20,7 +20,8 @@ pub async fn log(app: Arc<App>, request: Request, staff: Staff) -> Result<Respon
     let today = app.clock.now().to_zoned(TimeZone::UTC).date();
     let day: Date = request.query("day").and_then(|day| day.parse().ok()).unwrap_or(today);
     let (entries, more) = fulfillment::webhook_log(&app, &day.to_string(), MOST).await?;
-    let rows: Vec<_> = entries.iter().map(|(entry, operation)| json!({ "entry": entry, "operation": operation })).collect();
+    let rows: Vec<_> =
+        entries.iter().map(|(entry, operation)| json!({ "entry": entry, "operation": operation })).collect();
     let content = json!({
         "rows": rows, "more": more, "most": MOST, "day": day.to_string(),
         "earlier": day.yesterday().ok().map(|day| day.to_string()),

@@ -43,8 +43,18 @@ impl AzureRows {
         }
     }
 
-    async fn write_once(&self, table: Table, partition: &str, writes: &[Write], mark: &str) -> Result<Vec<Etag>, Failed> {
-        if let [write] = writes { self.write_single(table, partition, write, mark).await.map(|etag| vec![etag]) } else { self.write_batch(table, partition, writes, mark).await }
+    async fn write_once(
+        &self,
+        table: Table,
+        partition: &str,
+        writes: &[Write],
+        mark: &str,
+    ) -> Result<Vec<Etag>, Failed> {
+        if let [write] = writes {
+            self.write_single(table, partition, write, mark).await.map(|etag| vec![etag])
+        } else {
+            self.write_batch(table, partition, writes, mark).await
+        }
     }
 
     async fn write_single(&self, table: Table, partition: &str, write: &Write, mark: &str) -> Result<Etag, Failed> {
@@ -55,7 +65,9 @@ impl AzureRows {
                 let row = client.insert::<_, Value>(to_entity(partition, key, body, mark))?.return_entity(true).await?;
                 row.etag.to_string()
             }
-            Write::Upsert { key, body } => entity.insert_or_replace(to_entity(partition, key, body, mark))?.await?.etag.to_string(),
+            Write::Upsert { key, body } => {
+                entity.insert_or_replace(to_entity(partition, key, body, mark))?.await?.etag.to_string()
+            }
             Write::Replace { key, body, etag } => {
                 entity.update(to_entity(partition, key, body, mark), condition(etag))?.await?.etag.to_string()
             }
@@ -63,7 +75,10 @@ impl AzureRows {
                 let result = entity.delete().if_match(etag.as_ref().map_or(IfMatchCondition::Any, condition)).await;
                 match result {
                     Ok(_) => {}
-                    Err(error) if etag.is_none() && failure(&error).is_some_and(|(status, code)| status == 404 && code != "TableNotFound") => {}
+                    Err(error)
+                        if etag.is_none()
+                            && failure(&error)
+                                .is_some_and(|(status, code)| status == 404 && code != "TableNotFound") => {}
                     Err(error) => return Err(error.into()),
                 }
                 String::new()
@@ -72,13 +87,21 @@ impl AzureRows {
         Ok(Etag(etag))
     }
 
-    async fn write_batch(&self, table: Table, partition: &str, writes: &[Write], mark: &str) -> Result<Vec<Etag>, Failed> {
+    async fn write_batch(
+        &self,
+        table: Table,
+        partition: &str,
+        writes: &[Write],
+        mark: &str,
+    ) -> Result<Vec<Etag>, Failed> {
         let mut batch = self.table(table).partition_key_client(partition).transaction();
         for write in writes {
             batch = match write {
                 Write::Insert { key, body } => batch.insert(to_entity(partition, key, body, mark))?,
                 Write::Upsert { key, body } => batch.insert_or_replace(key, to_entity(partition, key, body, mark))?,
-                Write::Replace { key, body, etag } => batch.update(key, to_entity(partition, key, body, mark), Some(condition(etag)))?,
+                Write::Replace { key, body, etag } => {
+                    batch.update(key, to_entity(partition, key, body, mark), Some(condition(etag)))?
+                }
                 Write::Delete { key, etag } => batch.delete(key, etag.as_ref().map(condition))?,
             };
         }
@@ -90,11 +113,21 @@ impl AzureRows {
         if answer.operation_responses.len() != writes.len() {
             return Err(Failed::Batch(503));
         }
-        Ok(answer.operation_responses.into_iter().map(|r| Etag(r.etag.map(|e| e.to_string()).unwrap_or_default())).collect())
+        Ok(answer
+            .operation_responses
+            .into_iter()
+            .map(|r| Etag(r.etag.map(|e| e.to_string()).unwrap_or_default()))
+            .collect())
     }
 
     /// Whether a refused write was our own earlier try: then the row carries our mark.
-    async fn own_success(&self, table: Table, partition: &str, writes: &[Write], mark: &str) -> Result<Option<Vec<Etag>>, StoreError> {
+    async fn own_success(
+        &self,
+        table: Table,
+        partition: &str,
+        writes: &[Write],
+        mark: &str,
+    ) -> Result<Option<Vec<Etag>>, StoreError> {
         let mut etags = Vec::with_capacity(writes.len());
         for write in writes {
             if matches!(write, Write::Delete { .. }) {
@@ -111,7 +144,8 @@ impl AzureRows {
     }
 
     async fn read(&self, table: Table, partition: &str, key: &str) -> Result<Option<(Row, String)>, StoreError> {
-        let answer = self.table(table).partition_key_client(partition).entity_client(key).get::<Map<String, Value>>().await;
+        let answer =
+            self.table(table).partition_key_client(partition).entity_client(key).get::<Map<String, Value>>().await;
         match answer {
             Ok(answer) => {
                 let mark = text(&answer.entity, "W").to_owned();
@@ -139,7 +173,12 @@ impl RowStore for AzureRows {
             filter.push_str(&format!(" and RowKey lt '{to}'"));
         }
         let top = u32::try_from(limit + 1).unwrap_or(1000).min(1000);
-        let mut pages = self.table(table).query().filter(Filter::new(filter)).top(Top::new(top)).into_stream::<Map<String, Value>>();
+        let mut pages = self
+            .table(table)
+            .query()
+            .filter(Filter::new(filter))
+            .top(Top::new(top))
+            .into_stream::<Map<String, Value>>();
         let mut rows = Vec::new();
         // An answer may hold fewer rows than asked for, even none, and still be continued.
         while rows.len() <= limit
@@ -171,7 +210,9 @@ impl RowStore for AzureRows {
         let error = match result {
             Ok(etags) => return Ok(etags),
             Err(Failed::Batch(404)) => StoreError::Precondition,
-            Err(Failed::Batch(status)) => from_status(status, StoreError::unavailable(format!("storage answered {status} to a batch"))),
+            Err(Failed::Batch(status)) => {
+                from_status(status, StoreError::unavailable(format!("storage answered {status} to a batch")))
+            }
             Err(Failed::Call(error)) => translate(error),
         };
         let refused = match error {
@@ -179,7 +220,11 @@ impl RowStore for AzureRows {
             // A batch that met a key twice or a conflict may hide which: an insert that failed is told as such.
             other => return Err(other),
         };
-        let refused = if writes.len() > 1 && matches!(refused, StoreError::AlreadyExists) || writes.len() == 1 { refused } else { StoreError::Precondition };
+        let refused = if writes.len() > 1 && matches!(refused, StoreError::AlreadyExists) || writes.len() == 1 {
+            refused
+        } else {
+            StoreError::Precondition
+        };
         Ok(match self.own_success(table, partition, &writes, &mark).await? {
             Some(etags) => etags,
             None => return Err(refused),
@@ -206,7 +251,8 @@ impl From<azure_core::Error> for Failed {
 impl Failed {
     fn table_is_missing(&self) -> bool {
         match self {
-            Self::Call(error) => failure(error).is_some_and(|(status, code)| status == 404 && (code == "TableNotFound" || code.is_empty())),
+            Self::Call(error) => failure(error)
+                .is_some_and(|(status, code)| status == 404 && (code == "TableNotFound" || code.is_empty())),
             // Inside a batch a missing table and a missing row look alike; making the table again does no harm.
             Self::Batch(status) => *status == 404,
         }
@@ -219,8 +265,14 @@ fn condition(etag: &Etag) -> IfMatchCondition {
 
 fn translate(error: azure_core::Error) -> StoreError {
     let status = failure(&error).map(|(status, _)| status);
-    let unavailable = StoreError::Unavailable { message: "Azure Table Storage did not do the call".into(), source: Some(Box::new(error)) };
-    status.map_or_else(|| StoreError::unavailable("Azure Table Storage can not be reached"), |status| from_status(status, unavailable))
+    let unavailable = StoreError::Unavailable {
+        message: "Azure Table Storage did not do the call".into(),
+        source: Some(Box::new(error)),
+    };
+    status.map_or_else(
+        || StoreError::unavailable("Azure Table Storage can not be reached"),
+        |status| from_status(status, unavailable),
+    )
 }
 
 fn from_status(status: u16, other: StoreError) -> StoreError {

@@ -77,14 +77,19 @@ pub async fn a_replace_wants_the_latest_etag(store: &dyn RowStore, scope: &str) 
 pub async fn a_batch_is_all_or_nothing(store: &dyn RowStore, scope: &str) {
     let etags = store.write(TABLE, scope, vec![insert("a", "1"), insert("b", "1")]).await.unwrap();
     assert_eq!(store.get(TABLE, scope, "b").await.unwrap().unwrap().etag, etags[1]);
-    let refused = store.write(TABLE, scope, vec![replace("a", "2", &etags[0]), insert("b", "2"), insert("c", "2")]).await;
+    let refused =
+        store.write(TABLE, scope, vec![replace("a", "2", &etags[0]), insert("b", "2"), insert("c", "2")]).await;
     assert!(matches!(refused, Err(StoreError::AlreadyExists)), "{refused:?}");
     let stale = Etag(etags[0].0.replace(|c: char| c.is_ascii_digit(), "9"));
     let refused = store.write(TABLE, scope, vec![insert("d", "2"), replace("a", "2", &stale)]).await;
     assert!(matches!(refused, Err(StoreError::Precondition)), "{refused:?}");
     assert_eq!(body(store, scope, "a").await.as_deref(), Some("1"));
     assert_eq!((body(store, scope, "c").await, body(store, scope, "d").await), (None, None));
-    let mixed = vec![replace("a", "3", &etags[0]), Write::Delete { key: "b".into(), etag: Some(etags[1].clone()) }, Write::Upsert { key: "e".into(), body: "1".into() }];
+    let mixed = vec![
+        replace("a", "3", &etags[0]),
+        Write::Delete { key: "b".into(), etag: Some(etags[1].clone()) },
+        Write::Upsert { key: "e".into(), body: "1".into() },
+    ];
     store.write(TABLE, scope, mixed).await.unwrap();
     assert_eq!((body(store, scope, "a").await.as_deref(), body(store, scope, "b").await), (Some("3"), None));
     let hundred = (0..MAX_BATCH).map(|n| insert(&format!("h{n:03}"), "1")).collect();

@@ -96,12 +96,19 @@ impl Database {
         let (reader, reads) = channel();
         let reads = Arc::new(Mutex::new(reads));
         for _ in 0..READERS {
-            let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-                .map_err(|error| OpenError::Sqlite(path.clone(), error))?;
+            let connection =
+                Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+                    .map_err(|error| OpenError::Sqlite(path.clone(), error))?;
             let reads = Arc::clone(&reads);
             std::thread::spawn(move || read_loop(&connection, &reads));
         }
-        Ok(Self { writer, reader, etags: Arc::new(AtomicI64::new(first)), folder: folder.to_owned(), _lock: Arc::new(lock) })
+        Ok(Self {
+            writer,
+            reader,
+            etags: Arc::new(AtomicI64::new(first)),
+            folder: folder.to_owned(),
+            _lock: Arc::new(lock),
+        })
     }
 
     pub fn folder(&self) -> &Path {
@@ -185,14 +192,19 @@ fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let (pages, size) = prepare().map_err(|error| damaged_or(path, error))?;
     let length = std::fs::metadata(path).map_err(|error| OpenError::Folder(path.to_owned(), error))?.len();
     if i64::try_from(length).unwrap_or(i64::MAX) < pages * size {
-        return Err(OpenError::Damaged(path.to_owned(), format!("{length} bytes where its header says {}", pages * size)));
+        return Err(OpenError::Damaged(
+            path.to_owned(),
+            format!("{length} bytes where its header says {}", pages * size),
+        ));
     }
     Ok(connection)
 }
 
 fn damaged_or(path: &Path, error: rusqlite::Error) -> OpenError {
     match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => OpenError::Damaged(path.to_owned(), error.to_string()),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+            OpenError::Damaged(path.to_owned(), error.to_string())
+        }
         _ => OpenError::Sqlite(path.to_owned(), error),
     }
 }
@@ -229,7 +241,8 @@ fn commit_group(connection: &Connection, group: Vec<Writer>) {
             completions.push(Box::new(|_: Result<(), &str>| drop(job)) as Completion);
             continue;
         }
-        let result = connection.prepare_cached("SAVEPOINT job").and_then(|mut s| s.execute([])).map(|_| job(connection));
+        let result =
+            connection.prepare_cached("SAVEPOINT job").and_then(|mut s| s.execute([])).map(|_| job(connection));
         outcome = match result {
             Err(error) => Err(error),
             Ok(Ok(completion)) => {

@@ -53,7 +53,10 @@ pub enum Write {
 impl Write {
     pub fn key(&self) -> &str {
         match self {
-            Self::Insert { key, .. } | Self::Replace { key, .. } | Self::Upsert { key, .. } | Self::Delete { key, .. } => key,
+            Self::Insert { key, .. }
+            | Self::Replace { key, .. }
+            | Self::Upsert { key, .. }
+            | Self::Delete { key, .. } => key,
         }
     }
 
@@ -219,6 +222,8 @@ fn check_writes(partition: &str, writes: &[Write]) -> Result<(), StoreError> {
 fn check_key(key: &str) -> Result<(), StoreError> {
     let fine = !key.is_empty()
         && key.len() <= MAX_KEY
-        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'@' | b'|' | b'=' | b'+' | b','));
+        && key.bytes().all(|b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'@' | b'|' | b'=' | b'+' | b',')
+        });
     if fine { Ok(()) } else { Err(StoreError::InvalidKey(key.chars().take(40).collect())) }
 }

@@ -1,5 +1,8 @@
 //! Behaviour from outside, one file per function or theme; one binary, because linking is the slow part.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where something is not as it says")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where something is not as it says")]
 
+mod landing;
+mod purchase;
 mod seams;
 mod support;
+mod webhook;

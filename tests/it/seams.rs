@@ -79,6 +79,10 @@ async fn a_truncated_or_foreign_file_is_refused_at_start() {
         assert!(matches!(error, OpenError::Damaged(..)), "{damage} bytes: {error}");
     }
     let other = TempDir::new().unwrap();
-    std::fs::write(other.path().join("mediagenie.db"), "this is a letter and not a database, long enough to have a header".repeat(20)).unwrap();
+    std::fs::write(
+        other.path().join("mediagenie.db"),
+        "this is a letter and not a database, long enough to have a header".repeat(20),
+    )
+    .unwrap();
     assert!(matches!(Database::open(other.path()).unwrap_err(), OpenError::Damaged(..)));
 }

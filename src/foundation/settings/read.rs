@@ -19,7 +19,10 @@ impl Reader<'_> {
     /// The text that holds: what is set, else the default of the table. Blank counts as not set.
     fn text(&self, name: &'static str) -> String {
         let default = table::all().find(|setting| setting.name == name).map_or("", |setting| setting.default);
-        (self.look_up)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).unwrap_or_else(|| default.to_owned())
+        (self.look_up)(name)
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty())
+            .unwrap_or_else(|| default.to_owned())
     }
 
     fn wrong(&mut self, name: &'static str, message: impl Into<String>) {
@@ -105,7 +108,10 @@ impl Reader<'_> {
             return None;
         }
         if cloud == Cloud::China {
-            self.wrong("MARKETPLACE_MODE", "the SaaS marketplace does not exist in AZURE_CLOUD=China; set it to `false`");
+            self.wrong(
+                "MARKETPLACE_MODE",
+                "the SaaS marketplace does not exist in AZURE_CLOUD=China; set it to `false`",
+            );
         }
         const GUID: &str = "a GUID such as 37f9dea2-4345-438f-b0bd-03d40d28c7e0";
         let tenant_id = self.parsed("MARKETPLACE_TENANT_ID", GUID);
@@ -137,9 +143,12 @@ impl Settings {
     /// Reads from any source of names and texts; all mistakes are reported together.
     pub fn read(look_up: &dyn Fn(&str) -> Option<String>) -> Result<Self, SettingErrors> {
         let mut reader = Reader { look_up, errors: Vec::new() };
-        let cloud = reader.choice("AZURE_CLOUD", &[("Global", Cloud::Global), ("China", Cloud::China)]).unwrap_or(Cloud::Global);
+        let cloud = reader
+            .choice("AZURE_CLOUD", &[("Global", Cloud::Global), ("China", Cloud::China)])
+            .unwrap_or(Cloud::Global);
         let listen: Option<SocketAddr> = reader.parsed("LISTEN_ADDRESS", "an address and port such as 127.0.0.1:8080");
-        let simulator: Option<SocketAddr> = reader.parsed("SIMULATOR_ADDRESS", "an address and port such as 127.0.0.1:8090");
+        let simulator: Option<SocketAddr> =
+            reader.parsed("SIMULATOR_ADDRESS", "an address and port such as 127.0.0.1:8090");
         let public = reader.text("PUBLIC_BASE_URL");
         let public_base_url = reader.address("PUBLIC_BASE_URL", public);
         let mut authority = reader.text("ENTRA_AUTHORITY");
@@ -147,14 +156,30 @@ impl Settings {
             cloud.entra_authority().clone_into(&mut authority);
         }
         let entra_authority = reader.address("ENTRA_AUTHORITY", authority);
-        let log_level = reader.choice("LOG_LEVEL", &[("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug"), ("trace", "trace")]).unwrap_or("info");
-        let log_format = reader.choice("LOG_FORMAT", &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("console", LogFormat::Console)]).unwrap_or(LogFormat::Auto);
+        let log_level = reader
+            .choice(
+                "LOG_LEVEL",
+                &[("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug"), ("trace", "trace")],
+            )
+            .unwrap_or("info");
+        let log_format = reader
+            .choice(
+                "LOG_FORMAT",
+                &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("console", LogFormat::Console)],
+            )
+            .unwrap_or(LogFormat::Auto);
         let storage = reader.storage();
         let people = reader.marketplace(cloud);
         let origins = reader.text("CORS_ALLOWED_ORIGINS");
-        let cors_origins = origins.split(',').map(str::trim).filter(|o| !o.is_empty()).map(|o| reader.address("CORS_ALLOWED_ORIGINS", o.to_owned())).collect();
+        let cors_origins = origins
+            .split(',')
+            .map(str::trim)
+            .filter(|o| !o.is_empty())
+            .map(|o| reader.address("CORS_ALLOWED_ORIGINS", o.to_owned()))
+            .collect();
         let port = reader.text("FUNCTIONS_CUSTOMHANDLER_PORT");
-        let functions_port = if port.is_empty() { None } else { reader.parsed("FUNCTIONS_CUSTOMHANDLER_PORT", "a port number") };
+        let functions_port =
+            if port.is_empty() { None } else { reader.parsed("FUNCTIONS_CUSTOMHANDLER_PORT", "a port number") };
         let identity_endpoint = IdentityEndpoint {
             url: Some(reader.text("IDENTITY_ENDPOINT")).filter(|url| !url.is_empty()),
             header: Secret::new(reader.text("IDENTITY_HEADER")),
@@ -237,10 +262,24 @@ mod tests {
         assert_eq!(
             names,
             [
-                "AZURE_CLOUD", "AzureWebJobsStorage", "CORS_ALLOWED_ORIGINS", "ENTRA_AUTHORITY", "FUNCTIONS_CUSTOMHANDLER_PORT",
-                "LISTEN_ADDRESS", "LOG_FORMAT", "LOG_LEVEL", "MARKETPLACE_API_URL", "MARKETPLACE_CALLER_IDS",
-                "MARKETPLACE_CLIENT_ID", "MARKETPLACE_CLIENT_SECRET", "MARKETPLACE_TENANT_ID", "PUBLIC_BASE_URL",
-                "SIGN_IN_CLIENT_ID", "SIGN_IN_CLIENT_SECRET", "SIMULATOR_ADDRESS", "STAFF_OBJECT_IDS",
+                "AZURE_CLOUD",
+                "AzureWebJobsStorage",
+                "CORS_ALLOWED_ORIGINS",
+                "ENTRA_AUTHORITY",
+                "FUNCTIONS_CUSTOMHANDLER_PORT",
+                "LISTEN_ADDRESS",
+                "LOG_FORMAT",
+                "LOG_LEVEL",
+                "MARKETPLACE_API_URL",
+                "MARKETPLACE_CALLER_IDS",
+                "MARKETPLACE_CLIENT_ID",
+                "MARKETPLACE_CLIENT_SECRET",
+                "MARKETPLACE_TENANT_ID",
+                "PUBLIC_BASE_URL",
+                "SIGN_IN_CLIENT_ID",
+                "SIGN_IN_CLIENT_SECRET",
+                "SIMULATOR_ADDRESS",
+                "STAFF_OBJECT_IDS",
             ]
         );
     }

@@ -30,11 +30,31 @@ pub const TABLE: &[Group] = &[
     Group {
         title: "Where it runs",
         settings: &[
-            setting("AZURE_CLOUD", "Global", "`Global` or `China`: picks every endpoint and audience. The SaaS marketplace does not exist in China."),
-            setting("LISTEN_ADDRESS", "127.0.0.1:8080", "Address and port of `serve` and `demo`. Under `functions` the host chooses the port."),
-            setting("SIMULATOR_ADDRESS", "127.0.0.1:8090", "Address and port of the simulated Microsoft that `demo` starts."),
-            setting("PUBLIC_BASE_URL", "http://127.0.0.1:8080", "How browsers and Microsoft reach the product, without a trailing slash. https, or http on loopback."),
-            setting("CORS_ALLOWED_ORIGINS", "", "Origins, separated by commas, whose pages may call the API from a browser. Empty: none."),
+            setting(
+                "AZURE_CLOUD",
+                "Global",
+                "`Global` or `China`: picks every endpoint and audience. The SaaS marketplace does not exist in China.",
+            ),
+            setting(
+                "LISTEN_ADDRESS",
+                "127.0.0.1:8080",
+                "Address and port of `serve` and `demo`. Under `functions` the host chooses the port.",
+            ),
+            setting(
+                "SIMULATOR_ADDRESS",
+                "127.0.0.1:8090",
+                "Address and port of the simulated Microsoft that `demo` starts.",
+            ),
+            setting(
+                "PUBLIC_BASE_URL",
+                "http://127.0.0.1:8080",
+                "How browsers and Microsoft reach the product, without a trailing slash. https, or http on loopback.",
+            ),
+            setting(
+                "CORS_ALLOWED_ORIGINS",
+                "",
+                "Origins, separated by commas, whose pages may call the API from a browser. Empty: none.",
+            ),
             setting("LOG_LEVEL", "info", "`error`, `warn`, `info`, `debug` or `trace`."),
             setting("LOG_FORMAT", "auto", "`json`, `console`, or `auto`: console on a terminal, JSON elsewhere."),
         ],
@@ -42,31 +62,78 @@ pub const TABLE: &[Group] = &[
     Group {
         title: "State",
         settings: &[
-            setting("STORAGE", "embedded", "`embedded`: files in DATA_DIR, one server at a time. `azure`: Table, Queue and Blob Storage."),
+            setting(
+                "STORAGE",
+                "embedded",
+                "`embedded`: files in DATA_DIR, one server at a time. `azure`: Table, Queue and Blob Storage.",
+            ),
             setting("DATA_DIR", "./data", "Folder of the embedded store."),
-            secret("AzureWebJobsStorage", "Connection string of the storage account; the Functions host's own setting. `UseDevelopmentStorage=true` for Azurite."),
-            setting("AzureWebJobsStorage__accountName", "", "Instead of a connection string: the account's name, reached with a managed identity."),
-            setting("AzureWebJobsStorage__clientId", "", "Client id of the user-assigned managed identity; empty for the system-assigned one."),
+            secret(
+                "AzureWebJobsStorage",
+                "Connection string of the storage account; the Functions host's own setting. `UseDevelopmentStorage=true` for Azurite.",
+            ),
+            setting(
+                "AzureWebJobsStorage__accountName",
+                "",
+                "Instead of a connection string: the account's name, reached with a managed identity.",
+            ),
+            setting(
+                "AzureWebJobsStorage__clientId",
+                "",
+                "Client id of the user-assigned managed identity; empty for the system-assigned one.",
+            ),
         ],
     },
     Group {
         title: "Marketplace",
         settings: &[
-            setting("MARKETPLACE_MODE", "true", "`true`: sell SaaS subscriptions through the marketplace. `false`: all its addresses answer that it is switched off."),
-            setting("ENTRA_AUTHORITY", "", "Sign-in address of Microsoft Entra. Default by cloud: `https://login.microsoftonline.com` or `https://login.partner.microsoftonline.cn`."),
-            setting("MARKETPLACE_TENANT_ID", "", "Tenant of the app in the offer's technical configuration. Tokens of webhooks must come from it, and staff belong to it."),
-            setting("MARKETPLACE_CLIENT_ID", "", "Application id in the offer's technical configuration: calls Microsoft, and is the audience of webhook tokens."),
+            setting(
+                "MARKETPLACE_MODE",
+                "true",
+                "`true`: sell SaaS subscriptions through the marketplace. `false`: all its addresses answer that it is switched off.",
+            ),
+            setting(
+                "ENTRA_AUTHORITY",
+                "",
+                "Sign-in address of Microsoft Entra. Default by cloud: `https://login.microsoftonline.com` or `https://login.partner.microsoftonline.cn`.",
+            ),
+            setting(
+                "MARKETPLACE_TENANT_ID",
+                "",
+                "Tenant of the app in the offer's technical configuration. Tokens of webhooks must come from it, and staff belong to it.",
+            ),
+            setting(
+                "MARKETPLACE_CLIENT_ID",
+                "",
+                "Application id in the offer's technical configuration: calls Microsoft, and is the audience of webhook tokens.",
+            ),
             secret("MARKETPLACE_CLIENT_SECRET", "Client secret of that application."),
-            setting("MARKETPLACE_API_URL", "https://marketplaceapi.microsoft.com/api", "Base address of the fulfillment API."),
-            setting("MARKETPLACE_CALLER_IDS", "20e940b3-4c77-4b0b-9a53-9e16a1b010a7", "Application ids, separated by commas, that may call the webhook. Default: Microsoft's marketplace service."),
+            setting(
+                "MARKETPLACE_API_URL",
+                "https://marketplaceapi.microsoft.com/api",
+                "Base address of the fulfillment API.",
+            ),
+            setting(
+                "MARKETPLACE_CALLER_IDS",
+                "20e940b3-4c77-4b0b-9a53-9e16a1b010a7",
+                "Application ids, separated by commas, that may call the webhook. Default: Microsoft's marketplace service.",
+            ),
         ],
     },
     Group {
         title: "People",
         settings: &[
-            setting("SIGN_IN_CLIENT_ID", "", "Application id of the sign-in app: any tenant and personal accounts, redirect address `PUBLIC_BASE_URL/sign-in/callback`."),
+            setting(
+                "SIGN_IN_CLIENT_ID",
+                "",
+                "Application id of the sign-in app: any tenant and personal accounts, redirect address `PUBLIC_BASE_URL/sign-in/callback`.",
+            ),
             secret("SIGN_IN_CLIENT_SECRET", "Client secret of the sign-in app."),
-            setting("STAFF_OBJECT_IDS", "", "Object ids, separated by commas, of people in the publisher's tenant who are administrators from the start. Others get app roles in Entra."),
+            setting(
+                "STAFF_OBJECT_IDS",
+                "",
+                "Object ids, separated by commas, of people in the publisher's tenant who are administrators from the start. Others get app roles in Entra.",
+            ),
             setting("PUBLISHER_NAME", "MediaGenie", "The vendor's name on pages."),
             setting("SUPPORT_EMAIL", "", "Where pages send people who need help."),
         ],
@@ -74,8 +141,16 @@ pub const TABLE: &[Group] = &[
     Group {
         title: "Set by Azure",
         settings: &[
-            setting("FUNCTIONS_CUSTOMHANDLER_PORT", "", "The loopback port on which the Functions host expects `mediagenie functions`."),
-            setting("IDENTITY_ENDPOINT", "", "Where a managed identity's tokens come from on Functions and App Service; without it the virtual machine's address is asked."),
+            setting(
+                "FUNCTIONS_CUSTOMHANDLER_PORT",
+                "",
+                "The loopback port on which the Functions host expects `mediagenie functions`.",
+            ),
+            setting(
+                "IDENTITY_ENDPOINT",
+                "",
+                "Where a managed identity's tokens come from on Functions and App Service; without it the virtual machine's address is asked.",
+            ),
             secret("IDENTITY_HEADER", "Proves to that endpoint that we run on this host."),
         ],
     },
@@ -110,7 +185,9 @@ pub fn local_settings_sample() -> String {
     values.insert("AzureWebJobsStorage".into(), "UseDevelopmentStorage=true".into());
     values.insert("AzureWebJobsDisableHomepage".into(), "true".into());
     values.insert("STORAGE".into(), "azure".into());
-    for setting in all().filter(|s| !matches!(s.name, "AzureWebJobsStorage" | "STORAGE" | "LISTEN_ADDRESS" | "SIMULATOR_ADDRESS" | "DATA_DIR")) {
+    for setting in all().filter(|s| {
+        !matches!(s.name, "AzureWebJobsStorage" | "STORAGE" | "LISTEN_ADDRESS" | "SIMULATOR_ADDRESS" | "DATA_DIR")
+    }) {
         if TABLE.last().is_some_and(|set_by_azure| set_by_azure.settings.iter().any(|s| s.name == setting.name)) {
             continue;
         }

@@ -66,7 +66,11 @@ struct Answer {
 
 impl MarketplaceClient {
     pub fn new(http: reqwest::Client, settings: &Marketplace, authority: &str, clock: Arc<dyn Clock>) -> Self {
-        Self { tokens: AccessTokens::new(http.clone(), settings, authority, clock), http, base: settings.api_url.clone() }
+        Self {
+            tokens: AccessTokens::new(http.clone(), settings, authority, clock),
+            http,
+            base: settings.api_url.clone(),
+        }
     }
 
     pub fn tokens(&self) -> &AccessTokens {
@@ -76,12 +80,22 @@ impl MarketplaceClient {
     /// Resolve: what a purchase token stands for (1.1). `Refused` or `NotFound`: the token is expired or damaged.
     pub async fn resolve(&self, token: &str, patience: Patience) -> Result<Resolved, ApiError> {
         let address = self.address("saas/subscriptions/resolve");
-        let answer = self.call(patience, || self.http.post(&address).header("x-ms-marketplace-token", token).header(http::header::CONTENT_LENGTH, 0)).await?;
+        let answer = self
+            .call(patience, || {
+                self.http.post(&address).header("x-ms-marketplace-token", token).header(http::header::CONTENT_LENGTH, 0)
+            })
+            .await?;
         wire::resolved(&answer.body).ok_or_else(|| unreadable("resolve", &answer.body))
     }
 
     /// Activate (1.2). Success means "received"; the subscription shows Subscribed later.
-    pub async fn activate(&self, id: SubscriptionId, plan: &str, quantity: Option<u64>, patience: Patience) -> Result<(), ApiError> {
+    pub async fn activate(
+        &self,
+        id: SubscriptionId,
+        plan: &str,
+        quantity: Option<u64>,
+        patience: Patience,
+    ) -> Result<(), ApiError> {
         let address = self.address(&format!("saas/subscriptions/{id}/activate"));
         let mut body = json!({ "planId": plan });
         if let Some(quantity) = quantity {
@@ -111,7 +125,9 @@ impl MarketplaceClient {
             }
             match wire::next_page(&answer.body, &self.base)? {
                 Some(token) => {
-                    let query = form_urlencoded::Serializer::new(String::new()).append_pair("continuationToken", &token).finish();
+                    let query = form_urlencoded::Serializer::new(String::new())
+                        .append_pair("continuationToken", &token)
+                        .finish();
                     address = format!("{}&{query}", self.address("saas/subscriptions"));
                 }
                 None => return Ok((found, unread)),
@@ -136,12 +152,18 @@ impl MarketplaceClient {
             Wish::Cancel => self.http.delete(&address),
         };
         let answer = self.once(&request).await?;
-        let location = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).and_then(wire::operation_in);
+        let location =
+            |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).and_then(wire::operation_in);
         Ok(Accepted { operation: location("operation-location").or_else(|| location("operation-id")) })
     }
 
     /// Get operation (2.2).
-    pub async fn operation(&self, id: SubscriptionId, operation: OperationId, patience: Patience) -> Result<RemoteOperation, ApiError> {
+    pub async fn operation(
+        &self,
+        id: SubscriptionId,
+        operation: OperationId,
+        patience: Patience,
+    ) -> Result<RemoteOperation, ApiError> {
         let address = self.address(&format!("saas/subscriptions/{id}/operations/{operation}"));
         match self.call(patience, || self.http.get(&address)).await {
             Ok(answer) => Ok(wire::operation(&answer.body)),
@@ -152,7 +174,10 @@ impl MarketplaceClient {
     }
 
     /// Operations that Microsoft still waits for (2.1).
-    pub async fn open_operations(&self, id: SubscriptionId) -> Result<Vec<(OperationId, Action, Option<String>, Option<u64>)>, ApiError> {
+    pub async fn open_operations(
+        &self,
+        id: SubscriptionId,
+    ) -> Result<Vec<(OperationId, Action, Option<String>, Option<u64>)>, ApiError> {
         let address = self.address(&format!("saas/subscriptions/{id}/operations"));
         let answer = self.call(Patience::Long, || self.http.get(&address)).await?;
         Ok(wire::open_operations(&answer.body))
@@ -170,7 +195,11 @@ impl MarketplaceClient {
     }
 
     /// Sends until it is answered or patience ends.
-    async fn call(&self, patience: Patience, request: impl Fn() -> reqwest::RequestBuilder) -> Result<Answer, ApiError> {
+    async fn call(
+        &self,
+        patience: Patience,
+        request: impl Fn() -> reqwest::RequestBuilder,
+    ) -> Result<Answer, ApiError> {
         let asked_to_wait = std::sync::Mutex::new(None);
         (|| async {
             let result = self.once(&request).await;
@@ -181,7 +210,8 @@ impl MarketplaceClient {
         })
         .retry(patience.policy())
         .when(|failure: &Failure| {
-            matches!(failure.error, ApiError::Unavailable(_)) && failure.wait.is_none_or(|wait| wait <= patience.longest_wait())
+            matches!(failure.error, ApiError::Unavailable(_))
+                && failure.wait.is_none_or(|wait| wait <= patience.longest_wait())
         })
         .adjust(|failure, pause| pause.map(|pause| failure.wait.unwrap_or(pause)))
         .await
@@ -192,7 +222,11 @@ impl MarketplaceClient {
     async fn once(&self, request: &impl Fn() -> reqwest::RequestBuilder) -> Result<Answer, Failure> {
         let mut token = self.tokens.current().await?;
         for last in [false, true] {
-            let response = request().bearer_auth(token.expose()).send().await.map_err(|error| ApiError::Unavailable(error.without_url().to_string()))?;
+            let response = request()
+                .bearer_auth(token.expose())
+                .send()
+                .await
+                .map_err(|error| ApiError::Unavailable(error.without_url().to_string()))?;
             let (status, headers) = (response.status(), response.headers().clone());
             let text = response.text().await.map_err(|error| ApiError::Unavailable(error.without_url().to_string()))?;
             if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && !last {
@@ -226,7 +260,11 @@ impl From<Failure> for ApiError {
 fn judge(status: StatusCode, headers: http::HeaderMap, text: &str) -> Result<Answer, Failure> {
     if status.is_success() {
         // Empty where nothing is to say, also where the contract promises an object.
-        let body = if text.trim().is_empty() { Value::Null } else { serde_json::from_str(text).map_err(|_| ApiError::Unavailable("an answer is not JSON".into()))? };
+        let body = if text.trim().is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(text).map_err(|_| ApiError::Unavailable("an answer is not JSON".into()))?
+        };
         return Ok(Answer { headers, body });
     }
     let message = wire::error_message(status, text);

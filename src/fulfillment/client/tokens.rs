@@ -78,20 +78,33 @@ impl AccessTokens {
             .append_pair("client_secret", self.client_secret.expose())
             .append_pair("scope", MARKETPLACE_SCOPE)
             .finish();
-        let unavailable = |error: reqwest::Error| ApiError::Unavailable(format!("no token from Entra: {}", error.without_url()));
-        let request = self.http.post(&self.address).header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form);
+        let unavailable =
+            |error: reqwest::Error| ApiError::Unavailable(format!("no token from Entra: {}", error.without_url()));
+        let request = self
+            .http
+            .post(&self.address)
+            .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form);
         let response = request.send().await.map_err(unavailable)?;
         let status = response.status();
         let body: Value = response.json().await.map_err(unavailable)?;
         if status.is_client_error() && status != http::StatusCode::TOO_MANY_REQUESTS {
             let said = body["error_description"].as_str().or_else(|| body["error"].as_str()).unwrap_or_default();
             let said: String = said.chars().take(200).collect();
-            return Err(ApiError::Denied(format!("Entra gives no token for MARKETPLACE_CLIENT_ID ({said}); check MARKETPLACE_CLIENT_SECRET and its end date")));
+            return Err(ApiError::Denied(format!(
+                "Entra gives no token for MARKETPLACE_CLIENT_ID ({said}); check MARKETPLACE_CLIENT_SECRET and its end date"
+            )));
         }
         let token = body["access_token"].as_str().filter(|_| status.is_success());
-        let Some(token) = token else { return Err(ApiError::Unavailable(format!("Entra answered {} to our token request", status.as_u16()))) };
+        let Some(token) = token else {
+            return Err(ApiError::Unavailable(format!("Entra answered {} to our token request", status.as_u16())));
+        };
         // A number from version 2, a text from version 1.
         let seconds = body["expires_in"].as_i64().or_else(|| body["expires_in"].as_str()?.parse().ok()).unwrap_or(3600);
-        Ok(Held { token: Secret::new(token), fetched: now, expires: now + SignedDuration::from_secs(seconds.clamp(0, 86_400)) })
+        Ok(Held {
+            token: Secret::new(token),
+            fetched: now,
+            expires: now + SignedDuration::from_secs(seconds.clamp(0, 86_400)),
+        })
     }
 }

@@ -47,7 +47,11 @@ pub fn moment(value: &Value) -> Option<Timestamp> {
 }
 
 fn party(value: &Value) -> Party {
-    Party { tenant_id: text(&value["tenantId"]).parse().ok(), object_id: text(&value["objectId"]).parse().ok(), email: text(&value["emailId"]) }
+    Party {
+        tenant_id: text(&value["tenantId"]).parse().ok(),
+        object_id: text(&value["objectId"]).parse().ok(),
+        email: text(&value["emailId"]),
+    }
 }
 
 pub fn id(value: &Value) -> Option<SubscriptionId> {
@@ -66,7 +70,11 @@ pub fn facts(value: &Value) -> Option<Facts> {
         status: Status::parse(&filled(&value["saasSubscriptionStatus"])?),
         beneficiary: party(&value["beneficiary"]),
         purchaser: party(&value["purchaser"]),
-        term: Term { start: moment(&value["term"]["startDate"]), end: moment(&value["term"]["endDate"]), unit: text(&value["term"]["termUnit"]) },
+        term: Term {
+            start: moment(&value["term"]["startDate"]),
+            end: moment(&value["term"]["endDate"]),
+            unit: text(&value["term"]["termUnit"]),
+        },
         auto_renew: value["autoRenew"].as_bool().unwrap_or(false),
         is_free_trial: value["isFreeTrial"].as_bool().unwrap_or(false),
         is_test: value["isTest"].as_bool().unwrap_or(false) || text(&value["sessionMode"]) == "DryRun",
@@ -80,7 +88,13 @@ pub fn facts(value: &Value) -> Option<Facts> {
 pub fn resolved(value: &Value) -> Option<Resolved> {
     let mut object = value["subscription"].clone();
     let object_map = object.as_object_mut()?;
-    for (outer, inner) in [("id", "id"), ("subscriptionName", "name"), ("offerId", "offerId"), ("planId", "planId"), ("quantity", "quantity")] {
+    for (outer, inner) in [
+        ("id", "id"),
+        ("subscriptionName", "name"),
+        ("offerId", "offerId"),
+        ("planId", "planId"),
+        ("quantity", "quantity"),
+    ] {
         if filled(&value[outer]).is_some() {
             object_map.insert(inner.into(), value[outer].clone());
         }
@@ -93,13 +107,17 @@ pub fn resolved(value: &Value) -> Option<Resolved> {
 pub fn next_page(body: &Value, base: &str) -> Result<Option<String>, ApiError> {
     let Some(link) = filled(&body["@nextLink"]).or_else(|| filled(&body["nextLink"])) else { return Ok(None) };
     let tidy = link.rsplit_once("https:// ").map_or(link.as_str(), |(_, rest)| rest).trim();
-    let foreign = || ApiError::Unavailable("the list of subscriptions continues on another host; it was not followed".into());
+    let foreign =
+        || ApiError::Unavailable("the list of subscriptions continues on another host; it was not followed".into());
     let next = url::Url::parse(tidy).map_err(|_| foreign())?;
     let api = url::Url::parse(base).map_err(|_| foreign())?;
     if next.origin() != api.origin() {
         return Err(foreign());
     }
-    Ok(next.query_pairs().find(|(key, _)| key.eq_ignore_ascii_case("continuationToken")).map(|(_, token)| token.into_owned()))
+    Ok(next
+        .query_pairs()
+        .find(|(key, _)| key.eq_ignore_ascii_case("continuationToken"))
+        .map(|(_, token)| token.into_owned()))
 }
 
 pub fn plans(body: &Value) -> Vec<Plan> {
@@ -107,7 +125,12 @@ pub fn plans(body: &Value) -> Vec<Plan> {
         currency: text(&value["currency"]),
         amount: text(&value["price"]),
         term_unit: text(&value["termUnit"]),
-        included: value["meteredQuantityIncluded"].as_array().into_iter().flatten().map(|unit| (text(&unit["dimensionId"]), text(&unit["units"]))).collect(),
+        included: value["meteredQuantityIncluded"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|unit| (text(&unit["dimensionId"]), text(&unit["units"])))
+            .collect(),
     };
     let dimension = |value: &Value| Dimension {
         id: text(&value["id"]),
@@ -147,7 +170,14 @@ pub fn operation(body: &Value) -> RemoteOperation {
 }
 
 pub fn open_operations(body: &Value) -> Vec<(OperationId, Action, Option<String>, Option<u64>)> {
-    let entry = |value: &Value| Some((text(&value["id"]).parse().ok()?, Action::parse(&text(&value["action"])), filled(&value["planId"]), whole(&value["quantity"])));
+    let entry = |value: &Value| {
+        Some((
+            text(&value["id"]).parse().ok()?,
+            Action::parse(&text(&value["action"])),
+            filled(&value["planId"]),
+            whole(&value["quantity"]),
+        ))
+    };
     body["operations"].as_array().into_iter().flatten().filter_map(entry).collect()
 }
 
@@ -159,7 +189,11 @@ pub fn operation_in(location: &str) -> Option<OperationId> {
 /// A message for a person out of any of the error shapes: an object in two spellings, a JSON text, or none.
 pub fn error_message(status: StatusCode, text: &str) -> String {
     let body: Value = serde_json::from_str(text).unwrap_or(Value::Null);
-    let message = body["message"].as_str().or_else(|| body["Error"]["Message"].as_str()).or_else(|| body["error"]["message"].as_str()).or_else(|| body.as_str());
+    let message = body["message"]
+        .as_str()
+        .or_else(|| body["Error"]["Message"].as_str())
+        .or_else(|| body["error"]["message"].as_str())
+        .or_else(|| body.as_str());
     let message = message.unwrap_or("no message").chars().take(300).collect::<String>();
     format!("{message} (status {})", status.as_u16())
 }
@@ -183,7 +217,9 @@ impl Webhook {
             return Err("the body");
         }
         // The emulator misspells the field.
-        let source = filled(&value["operationRequestSource"]).or_else(|| filled(&value["operationRequestedSource"])).unwrap_or_default();
+        let source = filled(&value["operationRequestSource"])
+            .or_else(|| filled(&value["operationRequestedSource"]))
+            .unwrap_or_default();
         Ok(Self {
             operation: text(&value["id"]).parse().map_err(|_| "id")?,
             subscription: text(&value["subscriptionId"]).parse().map_err(|_| "subscriptionId")?,
@@ -221,7 +257,10 @@ mod tests {
         let body = json!({"id": "be750acb-00aa-4a02-86bc-476cbe66d7fa", "activityId": "x", "subscriptionId": "37F9DEA2-4345-438f-b0bd-03d40d28c7e0",
             "operationRequestSource": "Azure", "timeStamp": "2018-12-01T00:00:00", "action": "Renew", "quantity": "", "planId": null});
         let read = Webhook::read(body.to_string().as_bytes()).unwrap();
-        assert_eq!((read.action, read.plan, read.quantity, read.source), (Action::Renew, None, None, Source::Marketplace));
+        assert_eq!(
+            (read.action, read.plan, read.quantity, read.source),
+            (Action::Renew, None, None, Source::Marketplace)
+        );
     }
 
     #[test]
@@ -238,7 +277,11 @@ mod tests {
     #[test]
     fn operation_ids_are_found_in_locations() {
         let id = "74dfb4db-c193-4891-827d-eb05fbdc64b0";
-        for location in [format!("https://x/api/saas/subscriptions/s/operations/{id}?api-version=1"), format!("{id}"), format!("/operations/{id}/")] {
+        for location in [
+            format!("https://x/api/saas/subscriptions/s/operations/{id}?api-version=1"),
+            id.to_owned(),
+            format!("/operations/{id}/"),
+        ] {
             assert_eq!(operation_in(&location).unwrap().to_string(), id, "{location}");
         }
         assert_eq!(operation_in("https://x/none"), None);

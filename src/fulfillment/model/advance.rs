@@ -5,8 +5,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::event::{Actor, Cause, Event, EventKind};
-use super::facts::{Facts, Status};
-use super::operation::{Operation, Outcome, RemoteOperation, pause};
+use super::facts::{Facts, Plan, Status};
+use super::operation::{Decision, Operation, Outcome, RemoteOperation, decide, pause};
 use super::subscription::{Subscription, Wish};
 use crate::foundation::ids::SubscriptionId;
 
@@ -18,6 +18,8 @@ pub struct Seen {
     /// None: Microsoft does not know the subscription.
     pub facts: Option<Facts>,
     pub operations: Vec<(Operation, RemoteOperation)>,
+    /// The plans known for this customer; needed only for operations that are not decided yet.
+    pub plans: Vec<Plan>,
 }
 
 /// What is to be stored, and done after that.
@@ -50,13 +52,18 @@ pub fn advance(seen: Seen, cause: &Cause, now: Timestamp) -> Step {
     };
     match seen.facts {
         Some(facts) => {
-            let because = seen.operations.first().map_or_else(|| cause.clone(), |(operation, _)| Cause::Webhook { operation: operation.id });
+            let because = seen
+                .operations
+                .first()
+                .map_or_else(|| cause.clone(), |(operation, _)| Cause::Webhook { operation: operation.id });
             adopt(&mut row, facts, &because, now, &mut step.events);
             row.checked = now;
         }
         None => forgotten(&mut row, &seen.operations, now, &mut step.events),
     }
-    look_at_operations(seen.operations, Some(&row.facts), now, &mut step);
+    let mut operations = seen.operations;
+    decide_open(&mut row, &mut operations, &seen.plans, now, &mut step.events);
+    look_at_operations(operations, Some(&row.facts), now, &mut step);
     for operation in step.operations.iter().filter(|operation| operation.settled.is_some()) {
         if let Some((outcome, _)) = operation.settled {
             let kind = EventKind::Settled { action: operation.action.clone(), operation: operation.id, outcome };
@@ -70,9 +77,23 @@ pub fn advance(seen: Seen, cause: &Cause, now: Timestamp) -> Step {
     step
 }
 
-fn discovered(id: SubscriptionId, facts: &Facts, cause: &Cause, now: Timestamp, events: &mut Vec<Event>) -> Subscription {
-    let mut row =
-        Subscription { id, facts: facts.clone(), first_seen: now, checked: now, activation: None, change: None, next_check: None, events: 0 };
+fn discovered(
+    id: SubscriptionId,
+    facts: &Facts,
+    cause: &Cause,
+    now: Timestamp,
+    events: &mut Vec<Event>,
+) -> Subscription {
+    let mut row = Subscription {
+        id,
+        facts: facts.clone(),
+        first_seen: now,
+        checked: now,
+        activation: None,
+        change: None,
+        next_check: None,
+        events: 0,
+    };
     let kind = EventKind::Discovered { status: facts.status, plan: facts.plan_id.clone() };
     events.push(row.log(now, Actor::Marketplace, cause.clone(), kind));
     row
@@ -83,7 +104,8 @@ fn adopt(row: &mut Subscription, mut facts: Facts, cause: &Cause, now: Timestamp
     let old = row.facts.clone();
     if old.status == Status::Unsubscribed && facts.status != Status::Unsubscribed {
         // Unsubscribed is final (contract 3.5), so the answer is old or wrong. Said once, not at every look.
-        let detail = format!("Microsoft answered {} for a subscription that is Unsubscribed; it stays so.", facts.status);
+        let detail =
+            format!("Microsoft answered {} for a subscription that is Unsubscribed; it stays so.", facts.status);
         events.push(row.log(now, Actor::Marketplace, cause.clone(), EventKind::Contradiction { detail }));
         return;
     }
@@ -121,7 +143,12 @@ fn adopt(row: &mut Subscription, mut facts: Facts, cause: &Cause, now: Timestamp
 
 /// Microsoft does not know the subscription any more. Only an operation that says Unsubscribe makes that an end;
 /// otherwise it is more likely a fault of the moment.
-fn forgotten(row: &mut Subscription, operations: &[(Operation, RemoteOperation)], now: Timestamp, events: &mut Vec<Event>) {
+fn forgotten(
+    row: &mut Subscription,
+    operations: &[(Operation, RemoteOperation)],
+    now: Timestamp,
+    events: &mut Vec<Event>,
+) {
     let ended = operations.iter().find(|(operation, _)| operation.action == super::operation::Action::Unsubscribe);
     let Some((operation, _)) = ended else { return };
     if row.facts.status != Status::Unsubscribed {
@@ -131,7 +158,33 @@ fn forgotten(row: &mut Subscription, operations: &[(Operation, RemoteOperation)]
     }
 }
 
-fn look_at_operations(operations: Vec<(Operation, RemoteOperation)>, facts: Option<&Facts>, now: Timestamp, step: &mut Step) {
+/// Decides changes that no webhook has made us decide: their webhook was lost, or our answer to it was.
+fn decide_open(
+    row: &mut Subscription,
+    operations: &mut [(Operation, RemoteOperation)],
+    plans: &[Plan],
+    now: Timestamp,
+    events: &mut Vec<Event>,
+) {
+    for (operation, remote) in operations.iter_mut().filter(|(operation, _)| operation.is_undecided()) {
+        let (accept, reason) = decide(operation, remote, Some(&row.facts), plans);
+        operation.decision = Some(Decision { accept, reason: reason.to_owned(), at: now });
+        let kind = EventKind::Decided {
+            action: operation.action.clone(),
+            operation: operation.id,
+            accept,
+            reason: reason.to_owned(),
+        };
+        events.push(row.log(now, Actor::System, Cause::Webhook { operation: operation.id }, kind));
+    }
+}
+
+fn look_at_operations(
+    operations: Vec<(Operation, RemoteOperation)>,
+    facts: Option<&Facts>,
+    now: Timestamp,
+    step: &mut Step,
+) {
     for (mut operation, remote) in operations {
         operation.look(&remote, facts, now);
         if operation.settled.is_none() {
@@ -154,7 +207,8 @@ fn end_change(row: &mut Subscription, cause: &Cause, now: Timestamp, step: &mut 
         Wish::Quantity { quantity } => row.facts.quantity == Some(*quantity),
         Wish::Cancel => row.facts.status == Status::Unsubscribed,
     };
-    let lost = now.duration_since(change.requested) > LOST_CHANGE && (change.operation.is_none() || row.facts.status == Status::Unsubscribed);
+    let lost = now.duration_since(change.requested) > LOST_CHANGE
+        && (change.operation.is_none() || row.facts.status == Status::Unsubscribed);
     let outcome = match settled {
         Some((outcome, _)) => outcome,
         None if shows => Outcome::Succeeded,

@@ -46,27 +46,75 @@ pub enum Cause {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventKind {
     /// First seen.
-    Discovered { status: Status, plan: String },
-    StatusChanged { from: Status, to: Status },
-    PlanChanged { from: String, to: String },
-    QuantityChanged { from: Option<u64>, to: Option<u64> },
+    Discovered {
+        status: Status,
+        plan: String,
+    },
+    StatusChanged {
+        from: Status,
+        to: Status,
+    },
+    PlanChanged {
+        from: String,
+        to: String,
+    },
+    QuantityChanged {
+        from: Option<u64>,
+        to: Option<u64>,
+    },
     /// A new term began.
-    Renewed { start: Option<Timestamp>, end: Option<Timestamp> },
+    Renewed {
+        start: Option<Timestamp>,
+        end: Option<Timestamp>,
+    },
     /// Another fact changed: its name, and both values as text.
-    Edited { field: String, from: String, to: String },
-    ActivationRequested { plan: String },
+    Edited {
+        field: String,
+        from: String,
+        to: String,
+    },
+    ActivationRequested {
+        plan: String,
+    },
     ActivationAccepted,
-    ActivationRefused { reason: String },
-    ChangeRequested { wish: Wish },
-    ChangeRefused { wish: Wish, reason: String },
+    ActivationRefused {
+        reason: String,
+    },
+    ChangeRequested {
+        wish: Wish,
+    },
+    ChangeRefused {
+        wish: Wish,
+        reason: String,
+    },
     /// Microsoft's last word on a change that was asked for here.
-    ChangeEnded { wish: Wish, outcome: Outcome },
-    WebhookReceived { action: Action, operation: OperationId },
-    Decided { action: Action, operation: OperationId, accept: bool, reason: String },
-    Acknowledged { operation: OperationId, accept: bool },
-    Settled { action: Action, operation: OperationId, outcome: Outcome },
+    ChangeEnded {
+        wish: Wish,
+        outcome: Outcome,
+    },
+    WebhookReceived {
+        action: Action,
+        operation: OperationId,
+    },
+    Decided {
+        action: Action,
+        operation: OperationId,
+        accept: bool,
+        reason: String,
+    },
+    Acknowledged {
+        operation: OperationId,
+        accept: bool,
+    },
+    Settled {
+        action: Action,
+        operation: OperationId,
+        outcome: Outcome,
+    },
     /// Microsoft said something that can not be, and it was not applied.
-    Contradiction { detail: String },
+    Contradiction {
+        detail: String,
+    },
 }
 
 /// One entry. Its number is its place in the subscription's life, from 1.

@@ -20,8 +20,14 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Self; 6] =
-        [Self::NotStarted, Self::PendingFulfillmentStart, Self::Subscribed, Self::Suspended, Self::Unsubscribed, Self::Unknown];
+    pub const ALL: [Self; 6] = [
+        Self::NotStarted,
+        Self::PendingFulfillmentStart,
+        Self::Subscribed,
+        Self::Suspended,
+        Self::Unsubscribed,
+        Self::Unknown,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -99,7 +105,8 @@ impl Facts {
     /// Whether a person of this tenant (and, for personal accounts, this very person) bought or uses it.
     pub fn belongs_to(&self, tenant: TenantId, object: ObjectId) -> bool {
         [&self.beneficiary, &self.purchaser].into_iter().any(|party| {
-            party.tenant_id == Some(tenant) && (tenant != TenantId::PERSONAL_ACCOUNTS || party.object_id == Some(object))
+            party.tenant_id == Some(tenant)
+                && (tenant != TenantId::PERSONAL_ACCOUNTS || party.object_id == Some(object))
         })
     }
 }

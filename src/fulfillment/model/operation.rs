@@ -89,7 +89,12 @@ impl RemoteStatus {
 /// What Get Operation said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RemoteOperation {
-    Found { status: Option<RemoteStatus>, action: Action, plan: Option<String>, quantity: Option<u64> },
+    Found {
+        status: Option<RemoteStatus>,
+        action: Action,
+        plan: Option<String>,
+        quantity: Option<u64>,
+    },
     /// 404, or 400 as the real service is seen to answer. New operations may show late, so this proves nothing.
     NotFound,
 }
@@ -193,23 +198,45 @@ impl Operation {
         }
     }
 
+    /// Whether it waits for our word.
+    pub fn is_undecided(&self) -> bool {
+        self.settled.is_none()
+            && self.decision.is_none()
+            && self.source == Source::Marketplace
+            && self.action.is_change()
+    }
+
     /// Whether our word must still be sent.
     pub fn owes_acknowledgement(&self) -> Option<bool> {
-        let open = self.settled.is_none() && !self.acknowledged && self.source == Source::Marketplace && self.action.is_change();
+        let open = self.settled.is_none()
+            && !self.acknowledged
+            && self.source == Source::Marketplace
+            && self.action.is_change();
         self.decision.as_ref().filter(|_| open).map(|decision| decision.accept)
     }
 }
 
 /// Accept or reject a change of plan or seats that somebody else asked for. `plans` is empty when they are not known;
 /// then Microsoft's own checks have to do.
-pub fn decide(operation: &Operation, remote: &RemoteOperation, facts: Option<&Facts>, plans: &[Plan]) -> (bool, &'static str) {
+pub fn decide(
+    operation: &Operation,
+    remote: &RemoteOperation,
+    facts: Option<&Facts>,
+    plans: &[Plan],
+) -> (bool, &'static str) {
     if operation.source == Source::Partner {
         return (true, "asked for by us");
     }
     if let RemoteOperation::Found { action, plan, quantity, .. } = remote {
         let differs = *action != operation.action
-            || (plan.is_some() && operation.plan.is_some() && *plan != operation.plan && operation.action == Action::ChangePlan)
-            || (quantity.is_some() && operation.quantity.is_some() && *quantity != operation.quantity && operation.action == Action::ChangeQuantity);
+            || (plan.is_some()
+                && operation.plan.is_some()
+                && *plan != operation.plan
+                && operation.action == Action::ChangePlan)
+            || (quantity.is_some()
+                && operation.quantity.is_some()
+                && *quantity != operation.quantity
+                && operation.action == Action::ChangeQuantity);
         if differs {
             return (false, "the webhook does not say what Microsoft's operation says");
         }
@@ -226,10 +253,14 @@ pub fn decide(operation: &Operation, remote: &RemoteOperation, facts: Option<&Fa
     }
     match operation.action {
         Action::ChangePlan if operation.plan.is_none() => (false, "it names no plan"),
-        Action::ChangePlan if !plans.is_empty() && !plans.iter().any(|plan| Some(&plan.id) == operation.plan.as_ref()) => {
+        Action::ChangePlan
+            if !plans.is_empty() && !plans.iter().any(|plan| Some(&plan.id) == operation.plan.as_ref()) =>
+        {
             (false, "the plan is not among those offered to this customer")
         }
-        Action::ChangeQuantity => decide_quantity(operation.quantity, plans.iter().find(|plan| plan.id == facts.plan_id)),
+        Action::ChangeQuantity => {
+            decide_quantity(operation.quantity, plans.iter().find(|plan| plan.id == facts.plan_id))
+        }
         _ => (true, "within the rules"),
     }
 }
@@ -238,5 +269,9 @@ fn decide_quantity(quantity: Option<u64>, plan: Option<&Plan>) -> (bool, &'stati
     let Some(quantity) = quantity else { return (false, "it names no number of seats") };
     let least = plan.and_then(|plan| plan.min_quantity).unwrap_or(1);
     let most = plan.and_then(|plan| plan.max_quantity).filter(|most| *most > 0).unwrap_or(MOST_SEATS);
-    if (least..=most).contains(&quantity) && quantity > 0 { (true, "within the rules") } else { (false, "the number of seats is outside the plan's limits") }
+    if (least..=most).contains(&quantity) && quantity > 0 {
+        (true, "within the rules")
+    } else {
+        (false, "the number of seats is outside the plan's limits")
+    }
 }

@@ -79,7 +79,9 @@ impl Subscription {
             Wish::Plan { plan } if *plan == self.facts.plan_id => Some(Refusal::SameValue),
             Wish::Plan { plan } if !plans.iter().any(|offered| offered.id == *plan) => Some(Refusal::UnknownPlan),
             Wish::Plan { .. } => None,
-            Wish::Quantity { quantity } => refuse_quantity(*quantity, self.facts.quantity, plans.iter().find(|plan| plan.id == self.facts.plan_id)),
+            Wish::Quantity { quantity } => {
+                refuse_quantity(*quantity, self.facts.quantity, plans.iter().find(|plan| plan.id == self.facts.plan_id))
+            }
         }
     }
 }
@@ -106,7 +108,9 @@ pub enum Refusal {
     ChangeUnderWay,
     #[error("the subscription is not active")]
     NotActive,
-    #[error("this subscription was bought through a reseller or is managed elsewhere; changes are made where it was bought")]
+    #[error(
+        "this subscription was bought through a reseller or is managed elsewhere; changes are made where it was bought"
+    )]
     NotAllowed,
     #[error("that is what the subscription has already")]
     SameValue,

@@ -36,7 +36,14 @@ impl From<StoreError> for ChangeError {
 
 /// Asks Microsoft for a change on behalf of `actor`, who has been authorised for this subscription. `plans` are those
 /// that the person was shown. Returns when Microsoft has taken the wish, or when that is not known.
-pub async fn request_change(app: &App, id: SubscriptionId, wish: Wish, plans: &[Plan], actor: Actor, cause: Cause) -> Result<(), ChangeError> {
+pub async fn request_change(
+    app: &App,
+    id: SubscriptionId,
+    wish: Wish,
+    plans: &[Plan],
+    actor: Actor,
+    cause: Cause,
+) -> Result<(), ChangeError> {
     let change = write_down(app, id, wish, plans, actor, &cause).await?;
     match client(app)?.change(id, &change.wish).await {
         Ok(accepted) => {
@@ -45,7 +52,9 @@ pub async fn request_change(app: &App, id: SubscriptionId, wish: Wish, plans: &[
             }
         }
         // Whether it was taken is not known. The wish stays, and the next look finds out.
-        Err(ApiError::Unavailable(error)) => tracing::warn!(subscription = %id, change = %change.id, %error, "the outcome of a change is not known yet"),
+        Err(ApiError::Unavailable(error)) => {
+            tracing::warn!(subscription = %id, change = %change.id, %error, "the outcome of a change is not known yet")
+        }
         Err(error) => {
             let reason = error.to_string();
             take_back(app, id, &change, &reason, &cause).await?;
@@ -67,7 +76,9 @@ async fn edit<E: From<StoreError>>(
     mut edit: impl FnMut(&mut Subscription) -> Result<Option<(Actor, EventKind)>, E>,
 ) -> Result<(), E> {
     for _ in 0..TRIES {
-        let Some(Found { mut value, etag }) = repo::subscription(app, id).await? else { return Err(StoreError::Precondition.into()) };
+        let Some(Found { mut value, etag }) = repo::subscription(app, id).await? else {
+            return Err(StoreError::Precondition.into());
+        };
         let Some((actor, kind)) = edit(&mut value)? else { return Ok(()) };
         let event = value.log(app.clock.now(), actor, cause.clone(), kind);
         let known = match operation {
@@ -83,7 +94,14 @@ async fn edit<E: From<StoreError>>(
     Err(StoreError::Precondition.into())
 }
 
-async fn write_down(app: &App, id: SubscriptionId, wish: Wish, plans: &[Plan], actor: Actor, cause: &Cause) -> Result<Change, ChangeError> {
+async fn write_down(
+    app: &App,
+    id: SubscriptionId,
+    wish: Wish,
+    plans: &[Plan],
+    actor: Actor,
+    cause: &Cause,
+) -> Result<Change, ChangeError> {
     let now = app.clock.now();
     let change = Change { id: ChangeId::new(now, &*app.random), wish, actor, requested: now, operation: None };
     edit(app, id, cause, None, |row| {
@@ -98,7 +116,12 @@ async fn write_down(app: &App, id: SubscriptionId, wish: Wish, plans: &[Plan], a
 }
 
 /// Notes Microsoft's operation with the wish, and makes a row for it so that its webhook is recognised as ours.
-async fn link(app: &App, id: SubscriptionId, change: &Change, operation: crate::foundation::ids::OperationId) -> Result<(), ChangeError> {
+async fn link(
+    app: &App,
+    id: SubscriptionId,
+    change: &Change,
+    operation: crate::foundation::ids::OperationId,
+) -> Result<(), ChangeError> {
     let (action, plan, quantity) = match &change.wish {
         Wish::Plan { plan } => (Action::ChangePlan, Some(plan.clone()), None),
         Wish::Quantity { quantity } => (Action::ChangeQuantity, None, Some(*quantity)),
@@ -124,7 +147,12 @@ async fn link(app: &App, id: SubscriptionId, change: &Change, operation: crate::
         Ok(match row.change.as_mut().filter(|current| current.id == change.id && current.operation.is_none()) {
             Some(current) => {
                 current.operation = Some(operation);
-                let kind = EventKind::Decided { action: action.clone(), operation, accept: true, reason: "Microsoft took the request".into() };
+                let kind = EventKind::Decided {
+                    action: action.clone(),
+                    operation,
+                    accept: true,
+                    reason: "Microsoft took the request".into(),
+                };
                 Some((Actor::Marketplace, kind))
             }
             None => None,
@@ -133,7 +161,13 @@ async fn link(app: &App, id: SubscriptionId, change: &Change, operation: crate::
     .await
 }
 
-async fn take_back(app: &App, id: SubscriptionId, change: &Change, reason: &str, cause: &Cause) -> Result<(), ChangeError> {
+async fn take_back(
+    app: &App,
+    id: SubscriptionId,
+    change: &Change,
+    reason: &str,
+    cause: &Cause,
+) -> Result<(), ChangeError> {
     edit(app, id, cause, None, |row| {
         if row.change.as_ref().is_none_or(|current| current.id != change.id) {
             return Ok(None);

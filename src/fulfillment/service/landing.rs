@@ -73,12 +73,15 @@ pub async fn start_visit(app: &App, token: &str) -> Result<VisitId, VisitError> 
 /// Resolves the visit's token for a person, and stores the subscription if the person may see it.
 pub async fn open_visit(app: &App, id: &VisitId, customer: &Customer) -> Result<Visit, VisitError> {
     let stored = store::load::<Stored>(&*app.rows, VISITS, id.as_str(), KEY).await?;
-    let Some((stored, _)) = stored.filter(|(stored, _)| stored.expires > app.clock.now()) else { return Err(VisitError::BadToken) };
+    let Some((stored, _)) = stored.filter(|(stored, _)| stored.expires > app.clock.now()) else {
+        return Err(VisitError::BadToken);
+    };
     let resolved = resolve(app, &stored.token).await?;
     if !resolved.facts.belongs_to(customer.user().tenant_id, customer.user().object_id) {
         return Err(VisitError::WrongTenant);
     }
-    let subscription = sync::sync(app, resolved.id, &Cause::Landing, Patience::Short).await?.ok_or(VisitError::BadToken)?;
+    let subscription =
+        sync::sync(app, resolved.id, &Cause::Landing, Patience::Short).await?.ok_or(VisitError::BadToken)?;
     remember_plans(app, resolved.id).await;
     Ok(Visit { subscription })
 }
@@ -148,8 +151,10 @@ pub async fn activate(app: &App, id: SubscriptionId, customer: &Customer) -> Res
         }
         if found.value.activation.is_none() {
             let now = app.clock.now();
-            let actor = Actor::Customer { tenant_id: user.tenant_id, object_id: user.object_id, name: user.name.clone() };
-            found.value.activation = Some(Activation { actor: actor.clone(), requested: now, tried: None, tries: 0, accepted: false });
+            let actor =
+                Actor::Customer { tenant_id: user.tenant_id, object_id: user.object_id, name: user.name.clone() };
+            found.value.activation =
+                Some(Activation { actor: actor.clone(), requested: now, tried: None, tries: 0, accepted: false });
             let kind = EventKind::ActivationRequested { plan: found.value.facts.plan_id.clone() };
             let event = found.value.log(now, actor, Cause::Landing, kind);
             match repo::save(app, Some((&found.value, Some(&found.etag))), &[event], &[], id).await {

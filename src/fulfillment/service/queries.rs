@@ -17,14 +17,23 @@ use crate::store::StoreError;
 use super::sync::client;
 
 /// A subscription, if this person's tenant bought or uses it. Others get None, as for one that does not exist.
-pub async fn for_customer(app: &App, id: SubscriptionId, customer: &Customer) -> Result<Option<Subscription>, StoreError> {
+pub async fn for_customer(
+    app: &App,
+    id: SubscriptionId,
+    customer: &Customer,
+) -> Result<Option<Subscription>, StoreError> {
     let user = customer.user();
     let found = repo::subscription(app, id).await?.map(|found| found.value);
     Ok(found.filter(|row| row.facts.belongs_to(user.tenant_id, user.object_id)))
 }
 
 /// A page of the person's subscriptions; the id is where the next page begins, if there is one.
-pub async fn of_customer(app: &App, customer: &Customer, after: Option<SubscriptionId>, limit: usize) -> Result<(Vec<Subscription>, Option<SubscriptionId>), StoreError> {
+pub async fn of_customer(
+    app: &App,
+    customer: &Customer,
+    after: Option<SubscriptionId>,
+    limit: usize,
+) -> Result<(Vec<Subscription>, Option<SubscriptionId>), StoreError> {
     let user = customer.user();
     let (ids, more) = repo::owned(app, user.tenant_id, user.object_id, after, limit).await?;
     let next = ids.last().copied().filter(|_| more);
@@ -71,10 +80,20 @@ pub struct SummaryPage {
 const MOST_SCANNED: usize = 20_000;
 
 /// A page of all subscriptions, newest first.
-pub async fn list(app: &App, filter: &ListFilter, after: Option<String>, limit: usize) -> Result<SummaryPage, StoreError> {
+pub async fn list(
+    app: &App,
+    filter: &ListFilter,
+    after: Option<String>,
+    limit: usize,
+) -> Result<SummaryPage, StoreError> {
     let (mut rows, mut after, mut scanned) = (Vec::new(), after, 0);
     loop {
-        let (page, more) = repo::summaries(app, after.as_deref(), 1000.min(if filter.text.is_empty() && filter.status.is_none() { limit } else { 1000 })).await?;
+        let (page, more) = repo::summaries(
+            app,
+            after.as_deref(),
+            1000.min(if filter.text.is_empty() && filter.status.is_none() { limit } else { 1000 }),
+        )
+        .await?;
         scanned += page.len();
         for (key, summary) in page {
             after = Some(key);
@@ -110,7 +129,12 @@ pub async fn detail(app: &App, id: SubscriptionId) -> Result<Option<Detail>, Sto
 }
 
 /// Timeline entries below the number `before`, newest first, and whether more follow.
-pub async fn timeline(app: &App, id: SubscriptionId, before: Option<u64>, limit: usize) -> Result<(Vec<Event>, bool), StoreError> {
+pub async fn timeline(
+    app: &App,
+    id: SubscriptionId,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<(Vec<Event>, bool), StoreError> {
     repo::events(app, id, before, limit).await
 }
 
@@ -130,9 +154,17 @@ pub async fn available_plans(app: &App, id: SubscriptionId) -> Result<Vec<Plan>,
 }
 
 /// A webhook as the log shows it, with what became of it.
-pub async fn webhook_log(app: &App, day: &str, limit: usize) -> Result<(Vec<(LogEntry, Option<Operation>)>, bool), StoreError> {
+pub async fn webhook_log(
+    app: &App,
+    day: &str,
+    limit: usize,
+) -> Result<(Vec<(LogEntry, Option<Operation>)>, bool), StoreError> {
     let (entries, more) = repo::webhooks(app, day, limit).await?;
-    let operations = join_all(entries.iter().map(|entry| repo::operation(app, entry.subscription, entry.operation))).await;
-    let operations = operations.into_iter().map(|found| Ok(found?.map(|found| found.value))).collect::<Result<Vec<_>, StoreError>>()?;
+    let operations =
+        join_all(entries.iter().map(|entry| repo::operation(app, entry.subscription, entry.operation))).await;
+    let operations = operations
+        .into_iter()
+        .map(|found| Ok(found?.map(|found| found.value)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
     Ok((entries.into_iter().zip(operations).collect(), more))
 }

@@ -31,7 +31,9 @@ pub struct Reconciled {
 pub async fn reconcile(app: &App) -> Result<Reconciled, SyncError> {
     let (listed, unread) = client(app)?.subscriptions().await?;
     let mut report = Reconciled { listed: listed.len(), unread, ..Reconciled::default() };
-    let mut results = stream::iter(listed).map(|(id, facts)| async move { (id, one(app, id, &facts).await) }).buffer_unordered(PARALLEL);
+    let mut results = stream::iter(listed)
+        .map(|(id, facts)| async move { (id, one(app, id, &facts).await) })
+        .buffer_unordered(PARALLEL);
     while let Some((id, result)) = results.next().await {
         match result {
             Ok(repaired) => report.repaired += usize::from(repaired),

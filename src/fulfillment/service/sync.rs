@@ -58,7 +58,12 @@ pub async fn request(app: &App, id: SubscriptionId, delay: Duration) -> Result<(
 }
 
 /// Brings a subscription in step. None: neither we nor Microsoft know it.
-pub async fn sync(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) -> Result<Option<Subscription>, SyncError> {
+pub async fn sync(
+    app: &App,
+    id: SubscriptionId,
+    cause: &Cause,
+    patience: Patience,
+) -> Result<Option<Subscription>, SyncError> {
     if *cause == Cause::Queue
         && let Some(row) = nothing_left(app, id).await?
     {
@@ -83,7 +88,9 @@ pub async fn sync(app: &App, id: SubscriptionId, cause: &Cause, patience: Patien
 /// The row, when no operation, change or activation is open: an earlier look has done what this message was sent for.
 async fn nothing_left(app: &App, id: SubscriptionId) -> Result<Option<Subscription>, SyncError> {
     let Some(row) = repo::subscription(app, id).await?.map(|found| found.value) else { return Ok(None) };
-    let busy = row.change.is_some() || row.activation.is_some() || repo::operations(app, id).await?.iter().any(|found| found.value.settled.is_none());
+    let busy = row.change.is_some()
+        || row.activation.is_some()
+        || repo::operations(app, id).await?.iter().any(|found| found.value.settled.is_none());
     Ok((!busy).then_some(row))
 }
 
@@ -93,7 +100,8 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
     for _ in 0..TRIES {
         let row = repo::subscription(app, id).await?;
         let scheduled = row.as_ref().and_then(|found| found.value.next_check);
-        let mut open: Vec<_> = repo::operations(app, id).await?.into_iter().filter(|found| found.value.settled.is_none()).collect();
+        let mut open: Vec<_> =
+            repo::operations(app, id).await?.into_iter().filter(|found| found.value.settled.is_none()).collect();
         open.sort_by_key(|found| (found.value.received, found.value.id));
         open.truncate(MOST_OPERATIONS);
         let step = advance(look(app, id, row.as_ref(), &open, patience).await?, cause, app.clock.now());
@@ -105,7 +113,8 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
             repo::index(app, row).await?;
         }
         let etags: Vec<&Etag> = open.iter().map(|found| &found.etag).collect();
-        let operations: Vec<_> = step.operations.iter().zip(etags).map(|(operation, etag)| (operation, Some(etag))).collect();
+        let operations: Vec<_> =
+            step.operations.iter().zip(etags).map(|(operation, etag)| (operation, Some(etag))).collect();
         match repo::save(app, step.row.as_ref().map(|row| (row, known)), &step.events, &operations, id).await {
             Ok(()) => {
                 if let Some(row) = step.row.as_ref().filter(|_| !step.events.is_empty()) {
@@ -122,7 +131,12 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
 }
 
 /// Sends the message for the next look, unless one that comes no later is on its way.
-async fn schedule(app: &App, id: SubscriptionId, scheduled: Option<jiff::Timestamp>, step: &Step) -> Result<(), SyncError> {
+async fn schedule(
+    app: &App,
+    id: SubscriptionId,
+    scheduled: Option<jiff::Timestamp>,
+    step: &Step,
+) -> Result<(), SyncError> {
     let Some(at) = step.look_again else { return Ok(()) };
     let now = app.clock.now();
     if scheduled.is_some_and(|known| known > now && known <= at) {
@@ -134,7 +148,13 @@ async fn schedule(app: &App, id: SubscriptionId, scheduled: Option<jiff::Timesta
 
 /// Microsoft's view of the subscription and of its open operations. Operations are read first: what they brought
 /// about is then in the subscription.
-async fn look(app: &App, id: SubscriptionId, row: Option<&Found<Subscription>>, open: &[Found<Operation>], patience: Patience) -> Result<Seen, SyncError> {
+async fn look(
+    app: &App,
+    id: SubscriptionId,
+    row: Option<&Found<Subscription>>,
+    open: &[Found<Operation>],
+    patience: Patience,
+) -> Result<Seen, SyncError> {
     let client = client(app)?;
     let remote = join_all(open.iter().map(|found| client.operation(id, found.value.id, patience))).await;
     let mut operations = Vec::with_capacity(open.len());
@@ -146,7 +166,9 @@ async fn look(app: &App, id: SubscriptionId, row: Option<&Found<Subscription>>, 
         Err(ApiError::NotFound) => None,
         Err(error) => return Err(error.into()),
     };
-    Ok(Seen { id, row: row.map(|found| found.value.clone()), facts, operations })
+    let plans =
+        if open.iter().any(|found| found.value.is_undecided()) { repo::plans(app, id).await? } else { Vec::new() };
+    Ok(Seen { id, row: row.map(|found| found.value.clone()), facts, operations, plans })
 }
 
 /// Sends our word on changes that wait for it, and notes that it was taken. A failure here is no failure of the look:
@@ -155,8 +177,12 @@ async fn acknowledge(app: &App, operations: &[Operation]) -> Result<(), SyncErro
     for operation in operations {
         let Some(accept) = operation.owes_acknowledgement() else { continue };
         match client(app)?.acknowledge(operation.subscription_id, operation.id, accept).await {
-            Ok(()) | Err(ApiError::Conflict(_) | ApiError::NotFound | ApiError::Refused(_)) => note_acknowledged(app, operation, accept).await?,
-            Err(error) => tracing::warn!(operation = %operation.id, %error, "the acknowledgement did not arrive; it is repeated with the next look"),
+            Ok(()) | Err(ApiError::Conflict(_) | ApiError::NotFound | ApiError::Refused(_)) => {
+                note_acknowledged(app, operation, accept).await?
+            }
+            Err(error) => {
+                tracing::warn!(operation = %operation.id, %error, "the acknowledgement did not arrive; it is repeated with the next look")
+            }
         }
     }
     Ok(())
@@ -164,9 +190,10 @@ async fn acknowledge(app: &App, operations: &[Operation]) -> Result<(), SyncErro
 
 async fn note_acknowledged(app: &App, operation: &Operation, accept: bool) -> Result<(), SyncError> {
     for _ in 0..TRIES {
-        let (Some(mut row), Some(mut found)) =
-            (repo::subscription(app, operation.subscription_id).await?, repo::operation(app, operation.subscription_id, operation.id).await?)
-        else {
+        let (Some(mut row), Some(mut found)) = (
+            repo::subscription(app, operation.subscription_id).await?,
+            repo::operation(app, operation.subscription_id, operation.id).await?,
+        ) else {
             return Ok(());
         };
         if found.value.acknowledged {
@@ -175,7 +202,15 @@ async fn note_acknowledged(app: &App, operation: &Operation, accept: bool) -> Re
         found.value.acknowledged = true;
         let kind = EventKind::Acknowledged { operation: operation.id, accept };
         let event = row.value.log(app.clock.now(), Actor::System, Cause::Webhook { operation: operation.id }, kind);
-        match repo::save(app, Some((&row.value, Some(&row.etag))), &[event], &[(&found.value, Some(&found.etag))], operation.subscription_id).await {
+        match repo::save(
+            app,
+            Some((&row.value, Some(&row.etag))),
+            &[event],
+            &[(&found.value, Some(&found.etag))],
+            operation.subscription_id,
+        )
+        .await
+        {
             Err(StoreError::Precondition | StoreError::AlreadyExists) => {}
             other => return Ok(other?),
         }
@@ -191,7 +226,9 @@ async fn activate(app: &App, row: &Subscription, patience: Patience) -> Result<b
         Err(ApiError::Refused(reason)) => Some(reason.clone()),
         Err(ApiError::NotFound) => Some("the marketplace says that it is over".to_owned()),
         // Not known whether it was taken: the next look tells, and tries again when it is due.
-        Err(ApiError::Unavailable(_) | ApiError::Conflict(_)) => return Err(answer.err().map_or(SyncError::Off, SyncError::Api)),
+        Err(ApiError::Unavailable(_) | ApiError::Conflict(_)) => {
+            return Err(answer.err().map_or(SyncError::Off, SyncError::Api));
+        }
         Err(ApiError::Denied(_)) => return Err(answer.err().map_or(SyncError::Off, SyncError::Api)),
     };
     for _ in 0..TRIES {

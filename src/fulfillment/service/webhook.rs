@@ -48,7 +48,9 @@ pub async fn receive(app: &App, webhook: &Webhook, body: &[u8]) -> Result<Answer
     }
     let decision = match operation.decision {
         Some(decision) => decision,
-        None => tokio::time::timeout(DECIDE_WITHIN, decide_now(app, operation)).await.map_err(|_| ReceiveError::Slow)??,
+        None => {
+            tokio::time::timeout(DECIDE_WITHIN, decide_now(app, operation)).await.map_err(|_| ReceiveError::Slow)??
+        }
     };
     Ok(if decision.accept { Answer::Accept } else { Answer::Reject { reason: decision.reason } })
 }
@@ -71,7 +73,12 @@ async fn remember(app: &App, webhook: &Webhook, body: &[u8]) -> Result<Operation
         looks: 0,
         settled: None,
     };
-    let log = LogEntry { received: operation.received, subscription: operation.subscription_id, operation: operation.id, action: operation.action.clone() };
+    let log = LogEntry {
+        received: operation.received,
+        subscription: operation.subscription_id,
+        operation: operation.id,
+        action: operation.action.clone(),
+    };
     let delay = if operation.action.is_change() { AFTER_ANSWER } else { Duration::ZERO };
     // Together, so that they share a commit. A message without its row does no harm, and the log may lack a line.
     let (inserted, sent, logged) = tokio::join!(
@@ -90,7 +97,8 @@ async fn remember(app: &App, webhook: &Webhook, body: &[u8]) -> Result<Operation
             if known.value.body.is_none() {
                 // We started it, and its webhook is here now. Losing this write to another writer loses nothing.
                 known.value.body = operation.body.clone();
-                match repo::save(app, None, &[], &[(&known.value, Some(&known.etag))], operation.subscription_id).await {
+                match repo::save(app, None, &[], &[(&known.value, Some(&known.etag))], operation.subscription_id).await
+                {
                     Ok(()) | Err(StoreError::Precondition) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -125,8 +133,12 @@ async fn decide_now(app: &App, operation: Operation) -> Result<Decision, Receive
         }
         found.value.decision = Some(decision.clone());
         let mut row = repo::subscription(app, subscription).await?;
-        let kind = EventKind::Decided { action: operation.action.clone(), operation: id, accept, reason: reason.to_owned() };
-        let events: Vec<_> = row.iter_mut().map(|row| row.value.log(decision.at, Actor::System, Cause::Webhook { operation: id }, kind.clone())).collect();
+        let kind =
+            EventKind::Decided { action: operation.action.clone(), operation: id, accept, reason: reason.to_owned() };
+        let events: Vec<_> = row
+            .iter_mut()
+            .map(|row| row.value.log(decision.at, Actor::System, Cause::Webhook { operation: id }, kind.clone()))
+            .collect();
         let row = row.as_ref().map(|row| (&row.value, Some(&row.etag)));
         match repo::save(app, row, &events, &[(&found.value, Some(&found.etag))], subscription).await {
             Ok(()) => return Ok(decision),

@@ -26,7 +26,8 @@ impl Azurite {
             eprintln!("skipped: Azurite is not installed; run tests/run, which installs it");
             return None;
         }
-        let mut this = Self { process: None, folder: TempDir::new().unwrap(), ports: [free_port(), free_port(), free_port()] };
+        let mut this =
+            Self { process: None, folder: TempDir::new().unwrap(), ports: [free_port(), free_port(), free_port()] };
         this.resume();
         Some(this)
     }

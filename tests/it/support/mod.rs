@@ -1,3 +1,6 @@
-//! What the tests stand on: real counterparts, and clients that use public doors only.
+//! What the tests stand on: the product as it is, real counterparts, and clients that use public doors only.
 
+pub mod app;
 pub mod azurite;
+pub mod browser;
+pub mod process;

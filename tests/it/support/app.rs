@@ -1,0 +1,258 @@
+//! The product in this process: real HTTP on a port of its own, the simulated Microsoft on another, a clock that moves
+//! only when told, seeded randomness, the embedded store in a temporary folder. Queue and timers run when the test says.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use mediagenie::app::App;
+use mediagenie::foundation::clock::{Clock, VirtualClock};
+use mediagenie::foundation::rng::SeededRandom;
+use mediagenie::foundation::settings::Settings;
+use mediagenie::host::bindings::Trigger;
+use mediagenie::host::edge::{self, Door};
+use mediagenie::host::{Host, poller, scheduler};
+use mediagenie::simulator::{Delivery, Person, Purchase, PurchaseOptions, Simulator, SimulatorOptions};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use super::browser::Browser;
+
+pub struct TestApp {
+    pub host: Host,
+    pub simulator: Simulator,
+    pub clock: Arc<VirtualClock>,
+    pub address: String,
+    pub folder: Arc<TempDir>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+    leftovers_expected: bool,
+}
+
+/// The day on which all tests begin.
+pub fn first_day() -> Timestamp {
+    "2026-03-02T09:00:00Z".parse().unwrap()
+}
+
+/// Settings that lead to a simulator, for this process or for another one.
+pub fn settings_for(simulator: &Simulator, address: &str) -> HashMap<String, String> {
+    let config = simulator.config();
+    [
+        ("PUBLIC_BASE_URL", address.to_owned()),
+        ("ENTRA_AUTHORITY", config.entra_authority),
+        ("MARKETPLACE_TENANT_ID", config.tenant_id),
+        ("MARKETPLACE_CLIENT_ID", config.client_id),
+        ("MARKETPLACE_CLIENT_SECRET", config.client_secret),
+        ("MARKETPLACE_API_URL", config.api_url),
+        ("MARKETPLACE_CALLER_IDS", config.caller_id),
+        ("SIGN_IN_CLIENT_ID", config.sign_in_client_id),
+        ("SIGN_IN_CLIENT_SECRET", config.sign_in_client_secret),
+        ("STAFF_OBJECT_IDS", config.staff_object_id),
+        ("SUPPORT_EMAIL", "help@mediagenie.example".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// The simulated Microsoft on a port of its own, delivering webhooks when told.
+pub async fn simulator(clock: Arc<dyn Clock>, seed: u64) -> (Simulator, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let simulator = Simulator::new(SimulatorOptions {
+        clock,
+        random: Arc::new(SeededRandom::new(seed)),
+        base_url: format!("http://{}", listener.local_addr().unwrap()),
+        product_url: "http://127.0.0.1:1".into(),
+        delivery: Delivery::Manual,
+    });
+    let server = tokio::spawn(simulator.clone().serve(listener, std::future::pending()));
+    (simulator, server)
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With settings that differ from the usual ones.
+    pub async fn with(changes: &[(&str, &str)]) -> Self {
+        let clock = Arc::new(VirtualClock::at(first_day()));
+        let (simulator, server) = simulator(clock.clone(), 7).await;
+        Self::on(clock, simulator, Arc::new(TempDir::new().unwrap()), changes, vec![server]).await
+    }
+
+    /// The same world after this product's process has ended: same clock, simulator and folder.
+    pub async fn restart(mut self) -> Self {
+        self.leftovers_expected = true;
+        let (clock, simulator, folder, mut servers) =
+            (self.clock.clone(), self.simulator.clone(), self.folder.clone(), std::mem::take(&mut self.servers));
+        // The product is the last one; the simulator lives on.
+        if let Some(product) = servers.pop() {
+            product.abort();
+            let _ = product.await;
+        }
+        drop(self);
+        Self::on(clock, simulator, folder, &[], servers).await
+    }
+
+    async fn on(
+        clock: Arc<VirtualClock>,
+        simulator: Simulator,
+        folder: Arc<TempDir>,
+        changes: &[(&str, &str)],
+        mut servers: Vec<tokio::task::JoinHandle<()>>,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        simulator.set_product_url(&address);
+        let mut settings = settings_for(&simulator, &address);
+        settings.insert("DATA_DIR".into(), folder.path().to_str().unwrap().into());
+        settings.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let settings = Settings::read(&|name| settings.get(name).cloned()).unwrap();
+        // The last process's threads may still be closing its file.
+        let app = loop {
+            match App::build(settings.clone(), clock.clone(), Arc::new(SeededRandom::new(1))).await {
+                Ok(app) => break app,
+                Err(error) if error.to_string().contains("in use") => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let host = Host::new(app).unwrap();
+        let product = warp::serve(edge::filter(host.clone(), Door::Public)).incoming(listener);
+        servers.push(tokio::spawn(product.run()));
+        Self { host, simulator, clock, address, folder, servers, leftovers_expected: false }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.address)
+    }
+
+    /// A browser of nobody yet.
+    pub fn anonymous(&self) -> Browser {
+        Browser::new(&self.address)
+    }
+
+    /// A browser whose person is signed in.
+    pub async fn signed_in(&self, person: &Person) -> Browser {
+        let browser = Browser::new(&self.address).of(person);
+        let page = browser.get("/sign-in?return=/portal").await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        browser
+    }
+
+    /// Something bought by Contoso's buyer.
+    pub fn purchase(&self, plan: &str, quantity: Option<u32>) -> Purchase {
+        self.purchase_by(&Person::contoso_buyer(), plan, quantity, PurchaseOptions::default())
+    }
+
+    pub fn purchase_by(&self, buyer: &Person, plan: &str, quantity: Option<u32>, options: PurchaseOptions) -> Purchase {
+        self.simulator.purchase("mediagenie", plan, quantity, buyer, None, options)
+    }
+
+    /// Buys and activates as a person would: landing page, sign-in, confirm.
+    pub async fn buy(&self, plan: &str, quantity: Option<u32>) -> (Uuid, Browser) {
+        let purchase = self.purchase(plan, quantity);
+        let browser = Browser::new(&self.address).of(&Person::contoso_buyer());
+        let landing = browser.get(&purchase.landing_url).await;
+        assert_eq!(landing.status, 200, "{}", landing.body);
+        let done = browser.submit(&landing, "/marketplace/landing", &[]).await;
+        assert_eq!(done.status, 200, "{}", done.body);
+        self.settle().await;
+        (purchase.subscription_id, browser)
+    }
+
+    /// Works on all visible messages.
+    pub async fn drain(&self) -> usize {
+        poller::drain(&self.host).await.unwrap()
+    }
+
+    /// Delivers webhooks and works on messages, moving the clock as far as needed, until nothing is left to do.
+    pub async fn settle(&self) {
+        for _ in 0..200 {
+            self.simulator.deliver_all().await;
+            self.drain().await;
+            if self.waiting().await == 0 && self.simulator.pending_webhooks().is_empty() {
+                return;
+            }
+            self.clock.advance(SignedDuration::from_secs(5));
+        }
+        panic!("does not settle: {} messages, webhooks {:?}", self.waiting().await, self.simulator.pending_webhooks());
+    }
+
+    /// Messages in all queues, delayed ones included.
+    pub async fn waiting(&self) -> usize {
+        let mut count = 0;
+        for function in self.host.functions.all() {
+            if let Trigger::Queue { queue } = &function.trigger {
+                count += self.host.app.queues.depth(queue).await.unwrap();
+            }
+        }
+        count
+    }
+
+    /// Moves the clock to just after the timer's next due time and lets it tick.
+    pub async fn run_timer(&self, name: &str) {
+        let function = self.host.functions.by_name(name).unwrap();
+        // The first look at a new timer only begins its schedule.
+        scheduler::tick(&self.host, function).await.unwrap();
+        self.clock.advance(SignedDuration::from_hours(25));
+        assert!(scheduler::tick(&self.host, function).await.unwrap(), "{name} was not due");
+    }
+
+    /// What we hold about a subscription: the parts of the row that Microsoft's truth decides.
+    pub async fn facts(&self, id: Uuid) -> mediagenie::fulfillment::model::facts::Facts {
+        self.detail(id).await.subscription.facts
+    }
+
+    pub async fn detail(&self, id: Uuid) -> mediagenie::fulfillment::Detail {
+        let id = mediagenie::foundation::ids::SubscriptionId(id);
+        mediagenie::fulfillment::detail(&self.host.app, id).await.unwrap().expect("the subscription is known")
+    }
+
+    /// The kinds of the timeline's entries, oldest first.
+    pub async fn story(&self, id: Uuid) -> Vec<String> {
+        let id = mediagenie::foundation::ids::SubscriptionId(id);
+        let (events, _) = mediagenie::fulfillment::timeline(&self.host.app, id, None, 200).await.unwrap();
+        events
+            .iter()
+            .rev()
+            .map(|event| serde_json::to_value(event).unwrap()["kind"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Leftover messages are part of this test.
+    pub fn expect_leftovers(&mut self) {
+        self.leftovers_expected = true;
+    }
+}
+
+impl Drop for TestApp {
+    /// A message that nobody worked on is a forgotten consequence.
+    fn drop(&mut self) {
+        for server in &self.servers {
+            if !self.leftovers_expected {
+                server.abort();
+            }
+        }
+        if std::thread::panicking() || self.leftovers_expected {
+            return;
+        }
+        let host = self.host.clone();
+        let count = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut count = 0;
+                for function in host.functions.all() {
+                    if let Trigger::Queue { queue } = &function.trigger {
+                        count += host.app.queues.depth(queue).await.unwrap();
+                        count += host.app.queues.depth(&format!("{queue}-poison")).await.unwrap();
+                    }
+                }
+                count
+            })
+        })
+        .join()
+        .unwrap();
+        assert_eq!(count, 0, "messages were left behind");
+    }
+}
