@@ -21,6 +21,7 @@ use crate::pages;
 
 /// The largest body: webhooks and forms are a few kilobytes.
 const LARGEST_BODY: usize = 1024 * 1024;
+const LARGEST_DISCARDED: usize = 32 * LARGEST_BODY;
 /// Time for the body to arrive, and for the whole answer. Azure's load balancer gives up at 230 s.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -165,37 +166,38 @@ where
     dispatch::http(host, function, request).await
 }
 
-/// Reads a body within its limits; a declared length is not trusted, and none is needed.
+/// Reads a body within its limits; a declared length is not trusted, and none is needed. What is too large is still
+/// read to its end, up to a point, because most clients look for our answer only after they have sent everything.
 async fn read<B: Buf, E: std::fmt::Display>(body: impl Stream<Item = Result<B, E>>) -> Result<Bytes, Problem> {
     let collect = async {
         pin_mut!(body);
-        let mut bytes = BytesMut::new();
+        let (mut bytes, mut total) = (BytesMut::new(), 0);
         while let Some(part) = body.next().await {
             let mut part = part.map_err(|error| {
                 Problem::bad_request("body_cut", format!("The body did not arrive whole: {error}."))
             })?;
-            if bytes.len() + part.remaining() > LARGEST_BODY {
-                return Err(Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "body_too_large",
-                    format!("The body is larger than {} KiB.", LARGEST_BODY / 1024),
-                ));
+            total += part.remaining();
+            if total > LARGEST_DISCARDED {
+                break;
             }
             while part.has_remaining() {
                 let chunk = part.chunk();
-                bytes.extend_from_slice(chunk);
+                if total <= LARGEST_BODY {
+                    bytes.extend_from_slice(chunk);
+                }
                 let length = chunk.len();
                 part.advance(length);
             }
         }
+        if total > LARGEST_BODY {
+            let title = format!("The body is larger than {} KiB.", LARGEST_BODY / 1024);
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", title));
+        }
         Ok(bytes.freeze())
     };
     let slow = |_| {
-        Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "body_slow",
-            format!("The body did not arrive within {} s.", BODY_WITHIN.as_secs()),
-        )
+        let title = format!("The body did not arrive within {} s.", BODY_WITHIN.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "body_slow", title)
     };
     tokio::time::timeout(BODY_WITHIN, collect).await.map_err(slow)?
 }

@@ -1,8 +1,16 @@
 //! Behaviour from outside, one file per function or theme; one binary, because linking is the slow part.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where something is not as it says")]
 
+mod background;
+mod cli;
+mod converge;
+mod edge;
+mod faults;
+mod house;
 mod landing;
+mod parity;
 mod purchase;
+mod routes;
 mod seams;
 mod support;
 mod webhook;

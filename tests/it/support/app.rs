@@ -25,7 +25,9 @@ pub struct TestApp {
     pub clock: Arc<VirtualClock>,
     pub address: String,
     pub folder: Arc<TempDir>,
-    servers: Vec<tokio::task::JoinHandle<()>>,
+    simulating: Option<tokio::task::JoinHandle<()>>,
+    /// The product's own runtime: shutting it down ends its connections too, as the end of a process would.
+    product: Option<tokio::runtime::Runtime>,
     leftovers_expected: bool,
 }
 
@@ -78,21 +80,15 @@ impl TestApp {
     pub async fn with(changes: &[(&str, &str)]) -> Self {
         let clock = Arc::new(VirtualClock::at(first_day()));
         let (simulator, server) = simulator(clock.clone(), 7).await;
-        Self::on(clock, simulator, Arc::new(TempDir::new().unwrap()), changes, vec![server]).await
+        Self::on(clock, simulator, Arc::new(TempDir::new().unwrap()), changes, Some(server)).await
     }
 
     /// The same world after this product's process has ended: same clock, simulator and folder.
     pub async fn restart(mut self) -> Self {
         self.leftovers_expected = true;
-        let (clock, simulator, folder, mut servers) =
-            (self.clock.clone(), self.simulator.clone(), self.folder.clone(), std::mem::take(&mut self.servers));
-        // The product is the last one; the simulator lives on.
-        if let Some(product) = servers.pop() {
-            product.abort();
-            let _ = product.await;
-        }
+        let (clock, simulator, folder, simulating) = (self.clock.clone(), self.simulator.clone(), self.folder.clone(), self.simulating.take());
         drop(self);
-        Self::on(clock, simulator, folder, &[], servers).await
+        Self::on(clock, simulator, folder, &[], simulating).await
     }
 
     async fn on(
@@ -100,27 +96,33 @@ impl TestApp {
         simulator: Simulator,
         folder: Arc<TempDir>,
         changes: &[(&str, &str)],
-        mut servers: Vec<tokio::task::JoinHandle<()>>,
+        simulating: Option<tokio::task::JoinHandle<()>>,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         simulator.set_product_url(&address);
         let mut settings = settings_for(&simulator, &address);
         settings.insert("DATA_DIR".into(), folder.path().to_str().unwrap().into());
         settings.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let settings = Settings::read(&|name| settings.get(name).cloned()).unwrap();
-        // The last process's threads may still be closing its file.
+        // The last product's threads may still be closing its file.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         let app = loop {
             match App::build(settings.clone(), clock.clone(), Arc::new(SeededRandom::new(1))).await {
                 Ok(app) => break app,
-                Err(error) if error.to_string().contains("in use") => tokio::task::yield_now().await,
+                Err(error) if error.to_string().contains("in use") && std::time::Instant::now() < deadline => tokio::task::yield_now().await,
                 Err(error) => panic!("{error}"),
             }
         };
         let host = Host::new(app).unwrap();
-        let product = warp::serve(edge::filter(host.clone(), Door::Public)).incoming(listener);
-        servers.push(tokio::spawn(product.run()));
-        Self { host, simulator, clock, address, folder, servers, leftovers_expected: false }
+        let product = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let served = host.clone();
+        product.spawn(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            warp::serve(edge::filter(served, Door::Public)).incoming(listener).run().await;
+        });
+        Self { host, simulator, clock, address, folder, simulating, product: Some(product), leftovers_expected: false }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -229,10 +231,11 @@ impl TestApp {
 impl Drop for TestApp {
     /// A message that nobody worked on is a forgotten consequence.
     fn drop(&mut self) {
-        for server in &self.servers {
-            if !self.leftovers_expected {
-                server.abort();
-            }
+        if let Some(simulating) = &self.simulating {
+            simulating.abort();
+        }
+        if let Some(product) = self.product.take() {
+            product.shutdown_background();
         }
         if std::thread::panicking() || self.leftovers_expected {
             return;

@@ -3,4 +3,5 @@
 pub mod app;
 pub mod azurite;
 pub mod browser;
+pub mod fake_host;
 pub mod process;

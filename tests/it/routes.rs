@@ -1,0 +1,154 @@
+//! Every route walked by everybody: anonymous, a stranger of another tenant, staff with too small a role, with and
+//! without a form of ours. What the function table says is what happens.
+
+use mediagenie::functions::{Handler, TABLE};
+use mediagenie::host::bindings::Trigger;
+use mediagenie::identity::Role;
+use mediagenie::simulator::Person;
+use reqwest::Method;
+
+use crate::support::app::TestApp;
+use crate::support::browser::Browser;
+
+/// A path for a route, with a real id of somebody else's in it.
+fn path(route: &str, id: &str) -> String {
+    route.replace("{id}", id).replace("{name}", "app.css")
+}
+
+async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {
+    if *method == Method::GET { browser.get(path).await.status } else { browser.post(path, &[]).await.status }
+}
+
+#[tokio::test]
+async fn every_route_keeps_out_who_does_not_belong() {
+    let app = TestApp::start().await;
+    let (id, _) = app.buy("team", Some(5)).await;
+    let anonymous = app.anonymous();
+    let stranger = app.signed_in(&Person::fabrikam_buyer()).await;
+    let reader = app.signed_in(&Person::staff_reader()).await;
+    let mut walked = 0;
+    for function in app.host.functions.all() {
+        let Trigger::Http { route, methods } = &function.trigger else { continue };
+        let (path, name) = (path(route, &id.to_string()), &function.name);
+        for method in methods.iter().filter(|method| *method != Method::HEAD) {
+            walked += 1;
+            let signed_out = call(&anonymous, method, &path).await;
+            let foreign = call(&stranger, method, &path).await;
+            let low = call(&reader, method, &path).await;
+            match function.handler {
+                Handler::Open(_) => assert!(signed_out < 500, "{name}: {signed_out}"),
+                // A browser without a session is led to sign-in; with nobody to choose there, that page is the end.
+                Handler::Customer(_) => {
+                    assert_eq!(anonymous.get(&path).await.url.path(), "/common/oauth2/v2.0/authorize", "{name}");
+                    let own_page = route == "/portal";
+                    assert_eq!(foreign, if own_page { 200 } else { 404 }, "{name}: a foreign tenant's object does not exist");
+                }
+                Handler::CustomerForm(_) => {
+                    assert_eq!(foreign, 403, "{name}: a form that is not ours");
+                    let page = stranger.get("/portal").await;
+                    let csrf = page.fields("/sign-out")["csrf"].clone();
+                    if name != "SignOut" {
+                        let sent = stranger.post(&path, &[("csrf", &csrf), ("subscription", &id.to_string()), ("plan", "starter"), ("quantity", "3"), ("confirm", "x")]).await;
+                        assert_eq!(sent.status, 404, "{name}: with a right form, a foreign object does not exist");
+                    }
+                }
+                Handler::Staff(least, _) => {
+                    assert_eq!(foreign, 404, "{name}: customers do not learn that it exists");
+                    assert_eq!(low, if least <= Role::Reader { 200 } else { 403 }, "{name}");
+                }
+                Handler::StaffForm(least, _) => {
+                    assert_eq!(foreign, 404, "{name}");
+                    assert!(least > Role::Reader, "{name}: readers change nothing");
+                    assert_eq!(low, 403, "{name}: the role is too small");
+                }
+                Handler::Marketplace(_) => assert_eq!((signed_out, foreign, low), (401, 401, 401), "{name}"),
+                Handler::Queue(_) | Handler::Timer(_) => unreachable!("{name} has a route"),
+            }
+        }
+    }
+    assert!(walked >= 20);
+    assert_eq!(app.facts(id).await.quantity, Some(5), "nobody changed anything");
+    for (name, handler) in TABLE {
+        if matches!(handler, Handler::Queue(_) | Handler::Timer(_)) {
+            assert_eq!(anonymous.post(&format!("/{name}"), &[]).await.status, 404, "{name} can not be called from outside");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_form_from_elsewhere_changes_nothing() {
+    let app = TestApp::start().await;
+    let (id, browser) = app.buy("team", Some(5)).await;
+    let address = format!("/portal/subscriptions/{id}/quantity");
+    let csrf = browser.get(&format!("/portal/subscriptions/{id}")).await.fields(&address)["csrf"].clone();
+    for (what, token, origin) in [
+        ("no token", "", app.address.as_str()),
+        ("a wrong token", "abc", app.address.as_str()),
+        ("a foreign origin", csrf.as_str(), "https://evil.example"),
+        ("an opaque origin", csrf.as_str(), "null"),
+    ] {
+        let sent = browser.post_with(&address, &[("csrf", token), ("quantity", "9")], &[("origin", origin)]).await;
+        assert_eq!(sent.status, 403, "{what}");
+    }
+    app.settle().await;
+    assert_eq!(app.facts(id).await.quantity, Some(5));
+}
+
+#[tokio::test]
+async fn staff_roles_of_a_foreign_tenant_count_for_nothing() {
+    let app = TestApp::start().await;
+    let mut impostor = Person::fabrikam_buyer();
+    impostor.roles = vec!["Publisher.Admin".into()];
+    // The directory knows its people by e-mail; the claim is what a foreign tenant's administrator could set.
+    let browser = app.signed_in(&impostor).await;
+    assert_eq!(browser.get("/publisher/subscriptions").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_sign_in_answer_works_once_and_only_in_the_browser_that_asked() {
+    let app = TestApp::start().await;
+    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+    let start = http.get(app.url("/sign-in?return=/portal")).send().await.unwrap();
+    let cookie = start.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let mut entra = url::Url::parse(start.headers()["location"].to_str().unwrap()).unwrap();
+    let kept: Vec<(String, String)> = entra.query_pairs().filter(|(name, _)| name != "prompt").map(|(a, b)| (a.into(), b.into())).collect();
+    assert!(kept.iter().any(|(name, value)| name == "code_challenge_method" && value == "S256"));
+    entra.query_pairs_mut().clear().extend_pairs(kept).append_pair("prompt", "none").append_pair("login_hint", &Person::contoso_buyer().email);
+    let back = http.get(entra).send().await.unwrap();
+    let callback = back.headers()["location"].to_str().unwrap().to_owned();
+    let arrive = |cookie: Option<String>| {
+        let request = http.get(&callback);
+        let request = match cookie {
+            Some(cookie) => request.header("cookie", cookie),
+            None => request,
+        };
+        async { request.send().await.unwrap() }
+    };
+    assert_eq!(arrive(None).await.status(), 400, "another browser");
+    assert_eq!(arrive(Some("mediagenie-sign-in=wrong".into())).await.status(), 400, "a wrong cookie");
+    let first = arrive(Some(cookie.clone())).await;
+    assert_eq!(first.status(), 303);
+    let session = first.headers()["set-cookie"].to_str().unwrap();
+    assert!(session.contains("HttpOnly") && session.contains("SameSite=Lax"), "{session}");
+    assert_eq!(arrive(Some(cookie)).await.status(), 400, "a second time");
+}
+
+#[tokio::test]
+async fn sessions_end_when_signed_out_and_when_their_time_is_over() {
+    let app = TestApp::start().await;
+    let browser = app.signed_in(&Person::contoso_buyer()).await;
+    let session = browser.cookie("mediagenie-session").unwrap();
+    let page = browser.get("/portal").await;
+    browser.submit(&page, "/sign-out", &[]).await;
+    let thief = app.anonymous();
+    thief.set_cookie("mediagenie-session", &session);
+    assert_ne!(thief.get("/portal").await.url.path(), "/portal", "a session that was ended is dead everywhere");
+    let browser = app.signed_in(&Person::contoso_buyer()).await;
+    app.clock.advance(jiff::SignedDuration::from_hours(11));
+    assert_eq!(Browser::new(&app.address).get("/portal").await.url.path(), "/common/oauth2/v2.0/authorize");
+    let old = browser.cookie("mediagenie-session").unwrap();
+    let again = app.anonymous();
+    again.set_cookie("mediagenie-session", &old);
+    assert_ne!(again.get("/portal").await.url.path(), "/portal");
+    app.run_timer("PurgeExpired").await;
+}
