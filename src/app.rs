@@ -14,7 +14,7 @@ use crate::foundation::settings::{Settings, Storage, StorageAccount};
 use crate::fulfillment::MarketplaceClient;
 use crate::identity::{SignInClient, SigningKeys};
 use crate::pages::Pages;
-use crate::queue::{AzureQueues, EmbeddedQueues, Queues};
+use crate::queue::{AzureQueues, EmbeddedQueues, QueueError, Queues};
 use crate::store::{AzureRows, Database, EmbeddedRows, OpenError, RowStore};
 
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct App {
 pub enum StartError {
     #[error(transparent)]
     Database(#[from] OpenError),
+    #[error("the embedded queues can not be used")]
+    Queues(#[from] QueueError),
     #[error("the embedded blob folder can not be used")]
     Blobs(#[from] BlobError),
     #[error(transparent)]
@@ -61,7 +63,7 @@ impl App {
                 let database = Database::open(folder)?;
                 (
                     Arc::new(EmbeddedRows::new(database.clone())),
-                    Arc::new(EmbeddedQueues::new(database.clone(), Arc::clone(&clock))),
+                    Arc::new(EmbeddedQueues::open(database.clone(), Arc::clone(&clock)).await?),
                     Arc::new(EmbeddedBlobs::open(database, Arc::clone(&random)).await?),
                 )
             }

@@ -17,7 +17,7 @@ use crate::queue::{Message, QueueError};
 const PARALLEL: usize = 16;
 const MOST_TRIES: u32 = 5;
 /// A message whose worker died comes back after this; renewed at a third of it.
-const HIDE: Duration = Duration::from_secs(60);
+const HIDE: Duration = Duration::from_secs(30);
 /// Pauses of an idle poller, doubling between these.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

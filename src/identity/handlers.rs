@@ -80,10 +80,12 @@ pub async fn callback(app: Arc<App>, request: Request) -> Result<Response, Probl
     Ok(uncached(with_header(redirect(&pending.return_to), SET_COOKIE, &cookie)))
 }
 
-/// `POST /sign-out`.
-pub async fn sign_out(app: Arc<App>, request: Request, _customer: Customer, _form: Form) -> Result<Response, Problem> {
+/// `POST /sign-out`, with the field `return` for where to go then.
+pub async fn sign_out(app: Arc<App>, request: Request, _customer: Customer, form: Form) -> Result<Response, Problem> {
     let cookie = sessions::end(&app, &request).await?;
-    Ok(uncached(with_header(redirect("/"), SET_COOKIE, &cookie)))
+    // Somebody who only switches accounts comes back to the page that asked for another one.
+    let goal = if form.get("return").is_empty() { "/".to_owned() } else { local_path(form.get("return")) };
+    Ok(uncached(with_header(redirect(&goal), SET_COOKIE, &cookie)))
 }
 
 /// Timer `PurgeExpired`: removes sessions that are over.

@@ -46,7 +46,7 @@ pub async fn landing(app: Arc<App>, request: Request) -> Result<Response, Proble
                 &request,
                 Some(&customer.session),
                 "landing.html",
-                json!({ "s": subscription_view(&subscription), "plan": plan }),
+                json!({ "s": subscription_view(&subscription, &plans), "plan": plan }),
             )
         }
         Err(error) => failed(&app, &request, Some(&customer.session), error),

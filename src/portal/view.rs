@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::fulfillment::model::facts::{Plan, Status};
 use crate::fulfillment::model::subscription::{Subscription, Wish};
 
-/// A subscription for a template: facts as texts and what is under way.
-pub fn subscription_view(row: &Subscription) -> Value {
+/// A subscription for a template: facts as texts and what is under way. `plans` give the plan its name.
+pub fn subscription_view(row: &Subscription, plans: &[Plan]) -> Value {
     let facts = &row.facts;
     let status = facts.status;
     let activating = row.activation.is_some() && status.is_pending();
@@ -16,6 +16,7 @@ pub fn subscription_view(row: &Subscription) -> Value {
         "offer": facts.offer(),
         "is_preview": facts.offer() != facts.offer_id,
         "plan": facts.plan_id,
+        "plan_name": plans.iter().find(|plan| plan.id == facts.plan_id).map_or(&facts.plan_id, |plan| &plan.name),
         "quantity": facts.quantity,
         "status": status.as_str(),
         "status_key": if activating { "activating" } else { status_key(status) },

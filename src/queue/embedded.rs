@@ -19,8 +19,20 @@ pub struct EmbeddedQueues {
 }
 
 impl EmbeddedQueues {
-    pub fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
-        Self { database, clock, bell: Arc::new(Notify::new()) }
+    /// Takes over the queues of the database's folder. The file has one owner, so a message that is still hidden by a
+    /// receipt was in the hands of a process that is gone: it is visible again at once.
+    pub async fn open(database: Database, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
+        let this = Self { database, clock, bell: Arc::new(Notify::new()) };
+        let now = this.now_plus(Duration::ZERO);
+        this.database
+            .write(move |connection| {
+                connection
+                    .execute("UPDATE messages SET visible = ?1 WHERE dequeued > 0 AND visible > ?1", [now])
+                    .map(drop)
+                    .map_err(QueueError::from)
+            })
+            .await?;
+        Ok(this)
     }
 
     fn now_plus(&self, wait: Duration) -> i64 {

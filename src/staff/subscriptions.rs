@@ -122,7 +122,7 @@ pub async fn one(app: Arc<App>, request: Request, staff: Staff) -> Result<Respon
     let before = request.query("before").and_then(|before| before.parse().ok());
     let (events, more) = fulfillment::timeline(&app, detail.subscription.id, before, EVENTS).await?;
     let content = json!({
-        "s": subscription_view(&detail.subscription), "operations": detail.operations, "events": events,
+        "s": subscription_view(&detail.subscription, &fulfillment::known_plans(&app, detail.subscription.id).await?), "operations": detail.operations, "events": events,
         "older": events.last().filter(|_| more).map(|event| event.number),
         "done": request.query("done"),
         "may_act": staff.role >= crate::identity::Role::Operator,

@@ -110,7 +110,8 @@ async fn the_poller_works_without_being_told_and_stops_when_asked() {
 #[tokio::test]
 async fn a_second_app_on_the_same_folder_is_refused() {
     let app = TestApp::start().await;
-    let error = App::build(app.host.app.settings.clone(), app.clock.clone(), Arc::new(SeededRandom::new(3))).await.unwrap_err();
+    let error =
+        App::build(app.host.app.settings.clone(), app.clock.clone(), Arc::new(SeededRandom::new(3))).await.unwrap_err();
     assert!(error.to_string().contains("another MediaGenie server"), "{error}");
     assert!(Host::new(app.host.app.clone()).is_ok());
 }

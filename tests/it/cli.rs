@@ -9,7 +9,8 @@ use crate::support::app::{TestApp, settings_for};
 use crate::support::process::executable;
 
 fn run(arguments: &[&str], settings: &HashMap<String, String>) -> (Option<i32>, String) {
-    let Output { status, stdout, stderr } = Command::new(executable()).args(arguments).env_clear().envs(settings).output().unwrap();
+    let Output { status, stdout, stderr } =
+        Command::new(executable()).args(arguments).env_clear().envs(settings).output().unwrap();
     (status.code(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
 }
 
@@ -27,11 +28,23 @@ fn help_and_version_are_there_for_every_command() {
 
 #[test]
 fn all_wrong_settings_are_reported_together_with_exit_code_2() {
-    let wrong = [("LISTEN_ADDRESS", "here"), ("PUBLIC_BASE_URL", "ftp://x"), ("MARKETPLACE_TENANT_ID", "x"), ("STORAGE", "floppy")];
+    let wrong = [
+        ("LISTEN_ADDRESS", "here"),
+        ("PUBLIC_BASE_URL", "ftp://x"),
+        ("MARKETPLACE_TENANT_ID", "x"),
+        ("STORAGE", "floppy"),
+    ];
     let settings = wrong.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let (code, text) = run(&["serve"], &settings);
     assert_eq!(code, Some(2), "{text}");
-    for name in ["LISTEN_ADDRESS", "PUBLIC_BASE_URL", "MARKETPLACE_TENANT_ID", "STORAGE", "MARKETPLACE_CLIENT_SECRET", "SIGN_IN_CLIENT_ID"] {
+    for name in [
+        "LISTEN_ADDRESS",
+        "PUBLIC_BASE_URL",
+        "MARKETPLACE_TENANT_ID",
+        "STORAGE",
+        "MARKETPLACE_CLIENT_SECRET",
+        "SIGN_IN_CLIENT_ID",
+    ] {
         assert!(text.contains(name), "{name} is missing in: {text}");
     }
     let (code, text) = run(&["functions"], &[("MARKETPLACE_MODE".to_owned(), "false".to_owned())].into());
@@ -44,7 +57,9 @@ fn a_store_that_can_not_be_used_is_explained() {
     let file = folder.path().join("a-file");
     std::fs::write(&file, "x").unwrap();
     let settings = |path: &std::path::Path| -> HashMap<String, String> {
-        [("MARKETPLACE_MODE", "false"), ("LISTEN_ADDRESS", "127.0.0.1:0"), ("DATA_DIR", path.to_str().unwrap())].map(|(a, b)| (a.to_owned(), b.to_owned())).into()
+        [("MARKETPLACE_MODE", "false"), ("LISTEN_ADDRESS", "127.0.0.1:0"), ("DATA_DIR", path.to_str().unwrap())]
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .into()
     };
     let (code, text) = run(&["serve"], &settings(&file));
     assert!(code == Some(1) && text.contains("can not be used"), "{text}");
@@ -63,7 +78,9 @@ async fn doctor_checks_everything_and_says_what_to_do() {
     let folder = TempDir::new().unwrap();
     let mut settings = settings_for(&app.simulator, &app.address);
     settings.insert("DATA_DIR".into(), folder.path().to_str().unwrap().into());
-    let doctor = async |settings: HashMap<String, String>| tokio::task::spawn_blocking(move || run(&["doctor"], &settings)).await.unwrap();
+    let doctor = async |settings: HashMap<String, String>| {
+        tokio::task::spawn_blocking(move || run(&["doctor"], &settings)).await.unwrap()
+    };
     let (code, text) = doctor(settings.clone()).await;
     assert_eq!(code, Some(0), "{text}");
     for line in ["store", "queue", "sign_in_keys", "marketplace_token", "marketplace_api", "/marketplace/webhook"] {
@@ -87,8 +104,19 @@ fn the_package_has_what_the_functions_host_wants() {
     let host: serde_json::Value = serde_json::from_slice(&std::fs::read(target.join("host.json")).unwrap()).unwrap();
     let name = host["customHandler"]["description"]["defaultExecutablePath"].as_str().unwrap();
     assert_eq!(std::fs::metadata(target.join(name)).unwrap().permissions().mode() & 0o777, 0o755);
-    assert_eq!((&host["version"], &host["customHandler"]["enableProxyingHttpRequest"], &host["extensions"]["http"]["routePrefix"]), (&"2.0".into(), &true.into(), &"".into()));
-    let folders = std::fs::read_dir(&target).unwrap().flatten().filter(|entry| entry.path().join("function.json").exists()).count();
+    assert_eq!(
+        (
+            &host["version"],
+            &host["customHandler"]["enableProxyingHttpRequest"],
+            &host["extensions"]["http"]["routePrefix"]
+        ),
+        (&"2.0".into(), &true.into(), &"".into())
+    );
+    let folders = std::fs::read_dir(&target)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().join("function.json").exists())
+        .count();
     assert_eq!(folders, mediagenie::functions::TABLE.len());
     let (code, text) = run(&["package", folder.path().to_str().unwrap()], &HashMap::new());
     assert!(code == Some(1) && text.contains("not empty"), "{text}");

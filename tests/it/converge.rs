@@ -175,13 +175,21 @@ fn random_lives_with_losses_and_restarts_end_as_microsoft_has_them() {
                 app.settle().await;
                 let ours = app.facts(id).await;
                 let theirs = app.simulator.subscription(id).unwrap();
-                assert_eq!(ours.status.as_str(), theirs["saasSubscriptionStatus"].as_str().unwrap().trim(), "{steps:?}");
+                assert_eq!(
+                    ours.status.as_str(),
+                    theirs["saasSubscriptionStatus"].as_str().unwrap().trim(),
+                    "{steps:?}"
+                );
                 assert_eq!(ours.plan_id, theirs["planId"].as_str().unwrap(), "{steps:?}");
                 if ours.status != Status::Unsubscribed {
                     assert_eq!(ours.quantity, theirs["quantity"].as_u64(), "{steps:?}");
                 }
                 let detail = app.detail(id).await;
-                assert!(detail.operations.iter().all(|operation| operation.settled.is_some()), "{steps:?}: {:?}", detail.operations);
+                assert!(
+                    detail.operations.iter().all(|operation| operation.settled.is_some()),
+                    "{steps:?}: {:?}",
+                    detail.operations
+                );
             });
             Ok(())
         })

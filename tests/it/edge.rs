@@ -13,11 +13,16 @@ async fn every_answer_carries_the_security_headers_and_a_request_id() {
     let app = TestApp::start().await;
     for path in ["/", "/health/live", "/nothing", "/portal", "/assets/app.css"] {
         let answer = http().get(app.url(path)).header("accept", "text/html").send().await.unwrap();
-        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+        let header =
+            |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
         assert!(header("x-request-id").starts_with("req_"), "{path}");
         let policy = header("content-security-policy");
         assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
-        assert_eq!((header("x-content-type-options").as_str(), header("x-frame-options").as_str()), ("nosniff", "DENY"), "{path}");
+        assert_eq!(
+            (header("x-content-type-options").as_str(), header("x-frame-options").as_str()),
+            ("nosniff", "DENY"),
+            "{path}"
+        );
     }
 }
 
@@ -25,7 +30,10 @@ async fn every_answer_carries_the_security_headers_and_a_request_id() {
 async fn problems_come_as_json_to_programs_and_as_pages_to_people_with_the_same_id() {
     let app = TestApp::start().await;
     let answer = http().get(app.url("/nothing")).send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), answer.headers()["content-type"].to_str().unwrap()), (404, "application/problem+json"));
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers()["content-type"].to_str().unwrap()),
+        (404, "application/problem+json")
+    );
     let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
     let problem: Value = answer.json().await.unwrap();
     assert_eq!((problem["code"].as_str(), problem["request_id"].as_str()), (Some("not_found"), Some(id.as_str())));
@@ -41,7 +49,11 @@ async fn problems_come_as_json_to_programs_and_as_pages_to_people_with_the_same_
 #[tokio::test]
 async fn a_chunked_body_without_a_length_is_taken_and_a_large_one_refused() {
     let app = TestApp::start().await;
-    let chunks = |count: usize| reqwest::Body::wrap_stream(futures_util::stream::iter((0..count).map(|_| Ok::<_, std::io::Error>(vec![b'x'; 64 * 1024]))));
+    let chunks = |count: usize| {
+        reqwest::Body::wrap_stream(futures_util::stream::iter(
+            (0..count).map(|_| Ok::<_, std::io::Error>(vec![b'x'; 64 * 1024])),
+        ))
+    };
     let small = http().post(app.url("/language")).body(chunks(1)).send().await.unwrap();
     assert_eq!(small.status(), 303);
     let large = http().post(app.url("/language")).body(chunks(40)).send().await;
@@ -53,7 +65,12 @@ async fn a_chunked_body_without_a_length_is_taken_and_a_large_one_refused() {
 async fn other_origins_may_call_only_when_they_are_listed() {
     let app = TestApp::with(&[("CORS_ALLOWED_ORIGINS", "https://app.example")]).await;
     let ask = async |origin: &'static str| {
-        let answer = http().request(reqwest::Method::OPTIONS, app.url("/health/live")).header("origin", origin).send().await.unwrap();
+        let answer = http()
+            .request(reqwest::Method::OPTIONS, app.url("/health/live"))
+            .header("origin", origin)
+            .send()
+            .await
+            .unwrap();
         answer.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned())
     };
     assert_eq!(ask("https://app.example").await.as_deref(), Some("https://app.example"));
@@ -78,7 +95,11 @@ async fn readiness_names_each_dependency_with_state_and_age() {
     app.simulator.faults().token_endpoint_down(true);
     app.clock.advance(jiff::SignedDuration::from_hours(80));
     let (status, body) = ready().await;
-    assert_eq!((status, body["status"].as_str()), (200, Some("degraded")), "Microsoft's absence does not take us out of rotation");
+    assert_eq!(
+        (status, body["status"].as_str()),
+        (200, Some("degraded")),
+        "Microsoft's absence does not take us out of rotation"
+    );
     assert_eq!(body["checks"]["marketplace_token"]["state"], "failing");
     assert_eq!(http().get(app.url("/health/live")).send().await.unwrap().status(), 200);
 }
@@ -87,7 +108,10 @@ async fn readiness_names_each_dependency_with_state_and_age() {
 async fn with_the_marketplace_switched_off_everything_says_so() {
     let app = TestApp::with(&[("MARKETPLACE_MODE", "false")]).await;
     let webhook = http().post(app.url("/marketplace/webhook")).body("{}").send().await.unwrap();
-    assert_eq!((webhook.status().as_u16(), webhook.json::<Value>().await.unwrap()["code"].as_str().map(str::to_owned)), (503, Some("marketplace_off".into())));
+    assert_eq!(
+        (webhook.status().as_u16(), webhook.json::<Value>().await.unwrap()["code"].as_str().map(str::to_owned)),
+        (503, Some("marketplace_off".into()))
+    );
     assert_eq!(http().get(app.url("/sign-in")).send().await.unwrap().status(), 503);
     assert_eq!(http().get(app.url("/health/ready")).send().await.unwrap().status(), 200);
     assert_eq!(http().get(app.url("/")).header("accept", "text/html").send().await.unwrap().status(), 200);
@@ -105,15 +129,21 @@ async fn the_openapi_document_and_the_running_server_agree() {
             let name = operation["operationId"].as_str().unwrap();
             let function = app.host.functions.by_name(name).unwrap_or_else(|| panic!("{name} is no function"));
             match app.host.functions.route(&method, path) {
-                mediagenie::host::bindings::Route::Function(found, _) => assert_eq!(found.name, function.name, "{method} {path}"),
+                mediagenie::host::bindings::Route::Function(found, _) => {
+                    assert_eq!(found.name, function.name, "{method} {path}")
+                }
                 _ => panic!("{method} {path} leads nowhere"),
             }
             let answer = http().request(method.clone(), app.url(path)).send().await.unwrap();
-            let (status, kind) = (answer.status().as_u16().to_string(), answer.headers()["content-type"].to_str().unwrap().to_owned());
+            let (status, kind) =
+                (answer.status().as_u16().to_string(), answer.headers()["content-type"].to_str().unwrap().to_owned());
             let declared = &operation["responses"][&status];
             assert!(declared.is_object(), "{method} {path} answered {status}, which is not declared");
             let content = resolve(&document, declared)["content"].as_object().cloned().unwrap_or_default();
-            assert!(content.keys().any(|declared| kind.starts_with(declared.as_str())), "{method} {path}: {kind} is not declared");
+            assert!(
+                content.keys().any(|declared| kind.starts_with(declared.as_str())),
+                "{method} {path}: {kind} is not declared"
+            );
             if kind.contains("json") {
                 let schema = content.values().next().unwrap()["schema"].clone();
                 let body: Value = answer.json().await.unwrap();

@@ -28,7 +28,11 @@ async fn until_in_step(staff: &Browser, simulator: &Simulator, id: Uuid, round: 
         let wanted = format!(",{},", truth["saasSubscriptionStatus"].as_str().unwrap().trim());
         let plan = format!(",{},", truth["planId"].as_str().unwrap());
         let seats = truth["quantity"].as_u64().map(|seats| format!(",{seats},")).unwrap_or_default();
-        if simulator.pending_webhooks().is_empty() && csv.contains(&wanted) && csv.contains(&plan) && csv.contains(&seats) {
+        if simulator.pending_webhooks().is_empty()
+            && csv.contains(&wanted)
+            && csv.contains(&plan)
+            && csv.contains(&seats)
+        {
             return;
         }
         assert!(Instant::now() < deadline, "round {round}: {csv} is not {wanted} {plan} {seats}");
@@ -58,8 +62,15 @@ async fn kill_9_at_any_point_of_fifty_lives_changes_no_end() {
     let mut lives = Vec::new();
     for round in 0..50 {
         let options = PurchaseOptions { auto_activate: true, ..PurchaseOptions::default() };
-        let id = simulator.purchase("mediagenie", "team", Some(5), &Person::contoso_buyer(), None, options).subscription_id;
-        for action in [Action::ChangeQuantity(7), Action::Suspend, Action::Reinstate, Action::ChangePlan("starter".into()), Action::Unsubscribe] {
+        let id =
+            simulator.purchase("mediagenie", "team", Some(5), &Person::contoso_buyer(), None, options).subscription_id;
+        for action in [
+            Action::ChangeQuantity(7),
+            Action::Suspend,
+            Action::Reinstate,
+            Action::ChangePlan("starter".into()),
+            Action::Unsubscribe,
+        ] {
             // What Microsoft's rules do not allow at this moment (an operation is still open) is left out of this life.
             if any() < 200 {
                 let _ = simulator.act(id, action);
@@ -99,12 +110,14 @@ async fn storage_that_goes_away_under_load_loses_no_acknowledged_webhook() {
     let mut operations = Vec::new();
     for _ in 0..30 {
         let options = PurchaseOptions { auto_activate: true, ..PurchaseOptions::default() };
-        let id = simulator.purchase("mediagenie", "starter", None, &Person::contoso_buyer(), None, options).subscription_id;
+        let id =
+            simulator.purchase("mediagenie", "starter", None, &Person::contoso_buyer(), None, options).subscription_id;
         operations.push((id, simulator.act(id, Action::Suspend).unwrap()));
     }
     let mut acknowledged = Vec::new();
     for (round, chunk) in operations.chunks(10).enumerate() {
-        let deliveries = futures_util::future::join_all(chunk.iter().map(|(_, operation)| simulator.deliver(*operation)));
+        let deliveries =
+            futures_util::future::join_all(chunk.iter().map(|(_, operation)| simulator.deliver(*operation)));
         if round == 1 {
             // In the middle of this round the storage is gone and comes back.
             let (outcomes, ()) = tokio::join!(deliveries, async {
@@ -112,7 +125,13 @@ async fn storage_that_goes_away_under_load_loses_no_acknowledged_webhook() {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 azurite.resume();
             });
-            acknowledged.extend(chunk.iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, DeliveryOutcome::Delivered(_))).map(|(pair, _)| *pair));
+            acknowledged.extend(
+                chunk
+                    .iter()
+                    .zip(outcomes)
+                    .filter(|(_, outcome)| matches!(outcome, DeliveryOutcome::Delivered(_)))
+                    .map(|(pair, _)| *pair),
+            );
         } else {
             let outcomes = deliveries.await;
             assert!(outcomes.iter().all(|outcome| matches!(outcome, DeliveryOutcome::Delivered(_))), "{outcomes:?}");
@@ -131,7 +150,11 @@ async fn storage_that_goes_away_under_load_loses_no_acknowledged_webhook() {
                 && detail.subscription.facts.status.as_str() == "Suspended"
             {
                 let (events, _) = mediagenie::fulfillment::timeline(&app, SubscriptionId(id), None, 100).await.unwrap();
-                let settled = events.iter().map(|event| serde_json::to_value(event).unwrap()).filter(|event| event["kind"] == "settled" && event["operation"] == operation.to_string()).count();
+                let settled = events
+                    .iter()
+                    .map(|event| serde_json::to_value(event).unwrap())
+                    .filter(|event| event["kind"] == "settled" && event["operation"] == operation.to_string())
+                    .count();
                 assert_eq!(settled, 1, "applied once");
                 break;
             }
@@ -154,13 +177,17 @@ async fn a_full_disk_is_answered_503_and_nothing_half_written_stays() {
     settings.insert("LOG_LEVEL".into(), "error".into());
     settings.insert("PATH".into(), "/usr/bin:/bin".into());
     // Files of this process may not grow over 256 KiB: writing fails as on a full disk.
-    let program = format!("trap '' XFSZ; ulimit -f 256; exec {} serve 2>/dev/null", crate::support::process::executable().display());
+    let program = format!(
+        "trap '' XFSZ; ulimit -f 256; exec {} serve 2>/dev/null",
+        crate::support::process::executable().display()
+    );
     let mut process = Process::start(std::path::Path::new("/bin/sh"), &["-c", &program], &settings, &address);
     let mut refused = 0;
     let mut accepted = Vec::new();
     for _ in 0..400 {
         let options = PurchaseOptions { auto_activate: true, ..PurchaseOptions::default() };
-        let id = simulator.purchase("mediagenie", "starter", None, &Person::contoso_buyer(), None, options).subscription_id;
+        let id =
+            simulator.purchase("mediagenie", "starter", None, &Person::contoso_buyer(), None, options).subscription_id;
         let webhook = simulator.pending_webhooks().into_iter().find(|webhook| webhook.subscription == id).unwrap().id;
         match simulator.deliver(webhook).await {
             DeliveryOutcome::Delivered(_) => accepted.push(id),

@@ -23,9 +23,17 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 fn uses(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap();
     let code = text.split("#[cfg(test)]").next().unwrap();
-    let name = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect::<String>();
+    let name =
+        |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect::<String>();
     let expand = |rest: &str| match rest.strip_prefix('{') {
-        Some(group) => group.split('}').next().unwrap().split(',').map(|part| name(part.trim())).filter(|part| !part.is_empty()).collect(),
+        Some(group) => group
+            .split('}')
+            .next()
+            .unwrap()
+            .split(',')
+            .map(|part| name(part.trim()))
+            .filter(|part| !part.is_empty())
+            .collect(),
         None => vec![name(rest)],
     };
     code.split("crate::").skip(1).flat_map(expand).collect()
@@ -63,12 +71,18 @@ fn rooms_import_only_in_the_directions_of_the_design() {
             let target = used.split("::").next().unwrap();
             assert!(may.contains(&target), "src/{relative} names crate::{used}, which its room may not");
             let pure = relative.contains("/model");
-            assert!(!pure || !used.starts_with("app") && !used.starts_with("store") && !used.starts_with("queue"), "src/{relative} is pure, but names crate::{used}");
+            assert!(
+                !pure || !used.starts_with("app") && !used.starts_with("store") && !used.starts_with("queue"),
+                "src/{relative} is pure, but names crate::{used}"
+            );
         }
         let text = std::fs::read_to_string(&file).unwrap();
         let concrete = ["EmbeddedRows", "AzureRows", "EmbeddedQueues", "AzureQueues", "EmbeddedBlobs", "AzureBlobs"];
         if !["store", "queue", "blobs"].contains(&room.as_str()) {
-            assert!(!concrete.iter().any(|name| text.contains(name)), "src/{relative} names a concrete backend; only app.rs may");
+            assert!(
+                !concrete.iter().any(|name| text.contains(name)),
+                "src/{relative} names a concrete backend; only app.rs may"
+            );
         }
     }
 }
@@ -87,8 +101,16 @@ fn files_stay_small_and_say_what_they_are() {
 #[test]
 fn generated_documents_are_current() {
     let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap_or_default();
-    assert_eq!(read("docs/SETTINGS.md").trim(), table::markdown().trim(), "run: cargo run -- settings --markdown > docs/SETTINGS.md");
-    assert_eq!(read("local.settings.sample.json").trim(), table::local_settings_sample().trim(), "run: cargo run -- settings --sample > local.settings.sample.json");
+    assert_eq!(
+        read("docs/SETTINGS.md").trim(),
+        table::markdown().trim(),
+        "run: cargo run -- settings --markdown > docs/SETTINGS.md"
+    );
+    assert_eq!(
+        read("local.settings.sample.json").trim(),
+        table::local_settings_sample().trim(),
+        "run: cargo run -- settings --sample > local.settings.sample.json"
+    );
 }
 
 #[test]
@@ -98,7 +120,9 @@ fn every_setting_is_read_and_every_one_read_is_in_the_table() {
     for setting in table::all() {
         assert!(code.contains(&format!("\"{}\"", setting.name)), "{} is read nowhere", setting.name);
     }
-    let names = code.split('"').skip(1).step_by(2).filter(|text| text.len() > 5 && text.chars().all(|c| c.is_ascii_uppercase() || matches!(c, '_')) && text.contains('_'));
+    let names = code.split('"').skip(1).step_by(2).filter(|text| {
+        text.len() > 5 && text.chars().all(|c| c.is_ascii_uppercase() || matches!(c, '_')) && text.contains('_')
+    });
     for name in names {
         assert!(table::all().any(|setting| setting.name == name), "{name} is not in the table");
     }

@@ -33,7 +33,15 @@ enum Door<'a> {
 
 impl Door<'_> {
     /// Until the staff's list shows this of the subscription.
-    async fn eventually(&self, staff: &Browser, simulator: &Simulator, id: Uuid, plan: &str, seats: &str, status: &str) {
+    async fn eventually(
+        &self,
+        staff: &Browser,
+        simulator: &Simulator,
+        id: Uuid,
+        plan: &str,
+        seats: &str,
+        status: &str,
+    ) {
         let wanted = format!(",{plan},{seats},{status},");
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut last = String::new();
@@ -72,13 +80,22 @@ async fn scenario(door: Door<'_>, address: &str, simulator: &Simulator) -> Vec<S
 
     simulator.act(id, Action::ChangeQuantity(9)).unwrap();
     door.eventually(&staff, simulator, id, "team", "9", "Subscribed").await;
-    for (action, status) in [(Action::Suspend, "Suspended"), (Action::Reinstate, "Subscribed"), (Action::Renew, "Subscribed"), (Action::Unsubscribe, "Unsubscribed")] {
+    for (action, status) in [
+        (Action::Suspend, "Suspended"),
+        (Action::Reinstate, "Subscribed"),
+        (Action::Renew, "Subscribed"),
+        (Action::Unsubscribe, "Unsubscribed"),
+    ] {
         simulator.act(id, action).unwrap();
         door.eventually(&staff, simulator, id, "team", "9", status).await;
     }
     // Kinds of actions that were settled, as the staff see them.
     let page = staff.get(&format!("/publisher/subscriptions/{id}")).await;
-    let mut seen: Vec<String> = ["Suspension", "Reinstatement", "Renewal", "Cancellation"].iter().filter(|word| page.says(word)).map(ToString::to_string).collect();
+    let mut seen: Vec<String> = ["Suspension", "Reinstatement", "Renewal", "Cancellation"]
+        .iter()
+        .filter(|word| page.says(word))
+        .map(ToString::to_string)
+        .collect();
     seen.push(format!("{}", page.status));
     seen
 }
@@ -109,22 +126,41 @@ async fn the_scenario_passes_packaged_under_the_functions_host_on_azure_storage(
     let Some(azurite) = Azurite::start() else { return };
     let (simulator, _serving) = simulator(Arc::new(SystemClock), 12).await;
     let folder = TempDir::new().unwrap();
-    assert!(std::process::Command::new(executable()).arg("package").arg(folder.path().join("app")).output().unwrap().status.success());
+    assert!(
+        std::process::Command::new(executable())
+            .arg("package")
+            .arg(folder.path().join("app"))
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     simulator.set_product_url(&address);
-    let host = FakeHost::start(&folder.path().join("app"), azure_settings(&simulator, &address, &azurite), queues(&azurite), listener).await;
+    let host = FakeHost::start(
+        &folder.path().join("app"),
+        azure_settings(&simulator, &address, &azurite),
+        queues(&azurite),
+        listener,
+    )
+    .await;
 
     scenario(Door::Process, &host.address, &simulator).await;
     host.tick("ReconcileSubscriptions").await;
     host.tick("PurgeExpired").await;
 
     // The handler is killed without notice while a purchase is under way.
-    let purchase = simulator.purchase("mediagenie", "starter", None, &Person::contoso_buyer(), None, Default::default());
+    let purchase =
+        simulator.purchase("mediagenie", "starter", None, &Person::contoso_buyer(), None, Default::default());
     let browser = Browser::new(&host.address).of(&Person::contoso_buyer());
     let landing = browser.get(&purchase.landing_url).await;
     host.restart_handler().await;
-    assert_eq!(browser.submit(&landing, "/marketplace/landing", &[]).await.status, 200, "session and visit outlive the process");
+    assert_eq!(
+        browser.submit(&landing, "/marketplace/landing", &[]).await.status,
+        200,
+        "session and visit outlive the process"
+    );
     let staff = Browser::new(&host.address).of(&Person::staff_admin());
     staff.get("/publisher/subscriptions").await;
     Door::Process.eventually(&staff, &simulator, purchase.subscription_id, "starter", "", "Subscribed").await;

@@ -41,14 +41,29 @@ async fn every_route_keeps_out_who_does_not_belong() {
                 Handler::Customer(_) => {
                     assert_eq!(anonymous.get(&path).await.url.path(), "/common/oauth2/v2.0/authorize", "{name}");
                     let own_page = route == "/portal";
-                    assert_eq!(foreign, if own_page { 200 } else { 404 }, "{name}: a foreign tenant's object does not exist");
+                    assert_eq!(
+                        foreign,
+                        if own_page { 200 } else { 404 },
+                        "{name}: a foreign tenant's object does not exist"
+                    );
                 }
                 Handler::CustomerForm(_) => {
                     assert_eq!(foreign, 403, "{name}: a form that is not ours");
                     let page = stranger.get("/portal").await;
                     let csrf = page.fields("/sign-out")["csrf"].clone();
                     if name != "SignOut" {
-                        let sent = stranger.post(&path, &[("csrf", &csrf), ("subscription", &id.to_string()), ("plan", "starter"), ("quantity", "3"), ("confirm", "x")]).await;
+                        let sent = stranger
+                            .post(
+                                &path,
+                                &[
+                                    ("csrf", &csrf),
+                                    ("subscription", &id.to_string()),
+                                    ("plan", "starter"),
+                                    ("quantity", "3"),
+                                    ("confirm", "x"),
+                                ],
+                            )
+                            .await;
                         assert_eq!(sent.status, 404, "{name}: with a right form, a foreign object does not exist");
                     }
                 }
@@ -70,7 +85,11 @@ async fn every_route_keeps_out_who_does_not_belong() {
     assert_eq!(app.facts(id).await.quantity, Some(5), "nobody changed anything");
     for (name, handler) in TABLE {
         if matches!(handler, Handler::Queue(_) | Handler::Timer(_)) {
-            assert_eq!(anonymous.post(&format!("/{name}"), &[]).await.status, 404, "{name} can not be called from outside");
+            assert_eq!(
+                anonymous.post(&format!("/{name}"), &[]).await.status,
+                404,
+                "{name} can not be called from outside"
+            );
         }
     }
 }
@@ -111,9 +130,15 @@ async fn a_sign_in_answer_works_once_and_only_in_the_browser_that_asked() {
     let start = http.get(app.url("/sign-in?return=/portal")).send().await.unwrap();
     let cookie = start.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
     let mut entra = url::Url::parse(start.headers()["location"].to_str().unwrap()).unwrap();
-    let kept: Vec<(String, String)> = entra.query_pairs().filter(|(name, _)| name != "prompt").map(|(a, b)| (a.into(), b.into())).collect();
+    let kept: Vec<(String, String)> =
+        entra.query_pairs().filter(|(name, _)| name != "prompt").map(|(a, b)| (a.into(), b.into())).collect();
     assert!(kept.iter().any(|(name, value)| name == "code_challenge_method" && value == "S256"));
-    entra.query_pairs_mut().clear().extend_pairs(kept).append_pair("prompt", "none").append_pair("login_hint", &Person::contoso_buyer().email);
+    entra
+        .query_pairs_mut()
+        .clear()
+        .extend_pairs(kept)
+        .append_pair("prompt", "none")
+        .append_pair("login_hint", &Person::contoso_buyer().email);
     let back = http.get(entra).send().await.unwrap();
     let callback = back.headers()["location"].to_str().unwrap().to_owned();
     let arrive = |cookie: Option<String>| {

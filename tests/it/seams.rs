@@ -21,7 +21,7 @@ async fn the_embedded_backends_keep_every_law() {
     let folder = TempDir::new().unwrap();
     let database = Database::open(folder.path()).unwrap();
     store::contract::all(&EmbeddedRows::new(database.clone()), "laws").await;
-    queue::contract::all(&EmbeddedQueues::new(database.clone(), Arc::new(SystemClock)), "laws").await;
+    queue::contract::all(&EmbeddedQueues::open(database.clone(), Arc::new(SystemClock)).await.unwrap(), "laws").await;
     blobs::contract::all(&EmbeddedBlobs::open(database, Arc::new(SystemRandom)).await.unwrap(), "laws").await;
 }
 

@@ -52,22 +52,20 @@ pub fn advance(seen: Seen, cause: &Cause, now: Timestamp) -> Step {
     };
     match seen.facts {
         Some(facts) => {
-            let because = seen
-                .operations
-                .first()
-                .map_or_else(|| cause.clone(), |(operation, _)| Cause::Webhook { operation: operation.id });
+            let because = seen.operations.first().map_or_else(|| cause.clone(), |(operation, _)| operation.cause());
             adopt(&mut row, facts, &because, now, &mut step.events);
             row.checked = now;
         }
         None => forgotten(&mut row, &seen.operations, now, &mut step.events),
     }
     let mut operations = seen.operations;
+    announce(&mut row, &operations, &mut step.events);
     decide_open(&mut row, &mut operations, &seen.plans, now, &mut step.events);
     look_at_operations(operations, Some(&row.facts), now, &mut step);
     for operation in step.operations.iter().filter(|operation| operation.settled.is_some()) {
         if let Some((outcome, _)) = operation.settled {
             let kind = EventKind::Settled { action: operation.action.clone(), operation: operation.id, outcome };
-            step.events.push(row.log(now, Actor::Marketplace, Cause::Webhook { operation: operation.id }, kind));
+            step.events.push(row.log(now, Actor::Marketplace, operation.cause(), kind));
         }
     }
     end_change(&mut row, cause, now, &mut step);
@@ -154,7 +152,15 @@ fn forgotten(
     if row.facts.status != Status::Unsubscribed {
         let kind = EventKind::StatusChanged { from: row.facts.status, to: Status::Unsubscribed };
         row.facts.status = Status::Unsubscribed;
-        events.push(row.log(now, Actor::Marketplace, Cause::Webhook { operation: operation.id }, kind));
+        events.push(row.log(now, Actor::Marketplace, operation.cause(), kind));
+    }
+}
+
+/// Notes the arrival of webhooks that are looked at for the first time.
+fn announce(row: &mut Subscription, operations: &[(Operation, RemoteOperation)], events: &mut Vec<Event>) {
+    for (operation, _) in operations.iter().filter(|(operation, _)| operation.looks == 0 && operation.body.is_some()) {
+        let kind = EventKind::WebhookReceived { action: operation.action.clone(), operation: operation.id };
+        events.push(row.log(operation.received, Actor::Marketplace, operation.cause(), kind));
     }
 }
 
@@ -175,7 +181,7 @@ fn decide_open(
             accept,
             reason: reason.to_owned(),
         };
-        events.push(row.log(now, Actor::System, Cause::Webhook { operation: operation.id }, kind));
+        events.push(row.log(now, Actor::System, operation.cause(), kind));
     }
 }
 
@@ -218,9 +224,9 @@ fn end_change(row: &mut Subscription, cause: &Cause, now: Timestamp, step: &mut 
             return;
         }
     };
-    let (wish, actor) = (change.wish.clone(), change.actor.clone());
+    let wish = change.wish.clone();
     row.change = None;
-    step.events.push(row.log(now, actor, cause.clone(), EventKind::ChangeEnded { wish, outcome }));
+    step.events.push(row.log(now, Actor::Marketplace, cause.clone(), EventKind::ChangeEnded { wish, outcome }));
 }
 
 /// Decides whether Activate is (still) to be called.

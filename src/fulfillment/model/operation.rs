@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::event::Cause;
 use super::facts::{Facts, Plan, Status};
 use super::subscription::MOST_SEATS;
 use crate::foundation::ids::{OperationId, SubscriptionId};
@@ -195,6 +196,15 @@ impl Operation {
             Action::ChangeQuantity => self.quantity.is_some() && self.quantity == facts.quantity,
             Action::Renew | Action::Other(_) => true,
             _ => self.action.expected() == Some(facts.status),
+        }
+    }
+
+    /// How we learned of it: by its webhook, by asking for it ourselves, or by the comparison.
+    pub fn cause(&self) -> Cause {
+        match (&self.body, self.source) {
+            (Some(_), _) => Cause::Webhook { operation: self.id },
+            (None, Source::Partner) => Cause::Portal,
+            (None, Source::Marketplace) => Cause::Reconcile,
         }
     }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::app::App;
-use crate::foundation::ids::{ChangeId, SubscriptionId};
+use crate::foundation::ids::{ChangeId, OperationId, SubscriptionId};
 use crate::fulfillment::client::ApiError;
 use crate::fulfillment::model::event::{Actor, Cause, EventKind};
 use crate::fulfillment::model::facts::Plan;
@@ -48,7 +48,7 @@ pub async fn request_change(
     match client(app)?.change(id, &change.wish).await {
         Ok(accepted) => {
             if let Some(operation) = accepted.operation {
-                link(app, id, &change, operation).await?;
+                link(app, id, &change, operation, &cause).await?;
             }
         }
         // Whether it was taken is not known. The wish stays, and the next look finds out.
@@ -120,7 +120,8 @@ async fn link(
     app: &App,
     id: SubscriptionId,
     change: &Change,
-    operation: crate::foundation::ids::OperationId,
+    operation: OperationId,
+    cause: &Cause,
 ) -> Result<(), ChangeError> {
     let (action, plan, quantity) = match &change.wish {
         Wish::Plan { plan } => (Action::ChangePlan, Some(plan.clone()), None),
@@ -142,8 +143,7 @@ async fn link(
         looks: 0,
         settled: None,
     };
-    let cause = Cause::Webhook { operation };
-    edit(app, id, &cause, Some(&row), |row| {
+    edit(app, id, cause, Some(&row), |row| {
         Ok(match row.change.as_mut().filter(|current| current.id == change.id && current.operation.is_none()) {
             Some(current) => {
                 current.operation = Some(operation);

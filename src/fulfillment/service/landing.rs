@@ -82,7 +82,6 @@ pub async fn open_visit(app: &App, id: &VisitId, customer: &Customer) -> Result<
     }
     let subscription =
         sync::sync(app, resolved.id, &Cause::Landing, Patience::Short).await?.ok_or(VisitError::BadToken)?;
-    remember_plans(app, resolved.id).await;
     Ok(Visit { subscription })
 }
 
@@ -102,19 +101,6 @@ async fn resolve(app: &App, token: &str) -> Result<Resolved, VisitError> {
             }
         }
         Err(error) => Err(SyncError::from(error).into()),
-    }
-}
-
-/// Keeps the plans for later decisions. They are a help, so failing to get them stops nothing.
-pub async fn remember_plans(app: &App, id: SubscriptionId) {
-    let Ok(client) = client(app) else { return };
-    let result = match client.plans(id, Patience::Short).await {
-        Ok(plans) if plans.is_empty() => Ok(()),
-        Ok(plans) => repo::save_plans(app, id, &plans).await.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = result {
-        tracing::info!(subscription = %id, %error, "the available plans are not known");
     }
 }
 

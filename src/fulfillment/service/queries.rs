@@ -153,6 +153,11 @@ pub async fn available_plans(app: &App, id: SubscriptionId) -> Result<Vec<Plan>,
     }
 }
 
+/// The plans last listed for this subscription, without asking Microsoft.
+pub async fn known_plans(app: &App, id: SubscriptionId) -> Result<Vec<Plan>, StoreError> {
+    repo::plans(app, id).await
+}
+
 /// A webhook as the log shows it, with what became of it.
 pub async fn webhook_log(
     app: &App,

@@ -201,7 +201,7 @@ async fn note_acknowledged(app: &App, operation: &Operation, accept: bool) -> Re
         }
         found.value.acknowledged = true;
         let kind = EventKind::Acknowledged { operation: operation.id, accept };
-        let event = row.value.log(app.clock.now(), Actor::System, Cause::Webhook { operation: operation.id }, kind);
+        let event = row.value.log(app.clock.now(), Actor::System, operation.cause(), kind);
         match repo::save(
             app,
             Some((&row.value, Some(&row.etag))),
@@ -234,7 +234,6 @@ async fn activate(app: &App, row: &Subscription, patience: Patience) -> Result<b
     for _ in 0..TRIES {
         let Some(mut found) = repo::subscription(app, row.id).await? else { return Ok(false) };
         let Some(activation) = found.value.activation.as_mut() else { return Ok(true) };
-        let actor = activation.actor.clone();
         let kind = match &refused {
             None => {
                 activation.accepted = true;
@@ -245,7 +244,7 @@ async fn activate(app: &App, row: &Subscription, patience: Patience) -> Result<b
                 EventKind::ActivationRefused { reason: reason.clone() }
             }
         };
-        let event = found.value.log(app.clock.now(), actor, Cause::Landing, kind);
+        let event = found.value.log(app.clock.now(), Actor::Marketplace, Cause::Landing, kind);
         match repo::save(app, Some((&found.value, Some(&found.etag))), &[event], &[], row.id).await {
             Err(StoreError::Precondition | StoreError::AlreadyExists) => {}
             other => {

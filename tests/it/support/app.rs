@@ -86,7 +86,8 @@ impl TestApp {
     /// The same world after this product's process has ended: same clock, simulator and folder.
     pub async fn restart(mut self) -> Self {
         self.leftovers_expected = true;
-        let (clock, simulator, folder, simulating) = (self.clock.clone(), self.simulator.clone(), self.folder.clone(), self.simulating.take());
+        let (clock, simulator, folder, simulating) =
+            (self.clock.clone(), self.simulator.clone(), self.folder.clone(), self.simulating.take());
         drop(self);
         Self::on(clock, simulator, folder, &[], simulating).await
     }
@@ -111,7 +112,9 @@ impl TestApp {
         let app = loop {
             match App::build(settings.clone(), clock.clone(), Arc::new(SeededRandom::new(1))).await {
                 Ok(app) => break app,
-                Err(error) if error.to_string().contains("in use") && std::time::Instant::now() < deadline => tokio::task::yield_now().await,
+                Err(error) if error.to_string().contains("in use") && std::time::Instant::now() < deadline => {
+                    tokio::task::yield_now().await
+                }
                 Err(error) => panic!("{error}"),
             }
         };

@@ -137,7 +137,14 @@ impl Browser {
             if let Some(body) = body.take() {
                 request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
             }
-            let response = request.send().await.unwrap();
+            let response = match request.try_clone().filter(|_| method == Method::GET) {
+                // A connection that was kept open may have died with a killed server; a browser asks again.
+                Some(again) => match request.send().await {
+                    Ok(response) => response,
+                    Err(_) => again.send().await.unwrap(),
+                },
+                None => request.send().await.unwrap(),
+            };
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
             for cookie in headers.get_all(SET_COOKIE) {
                 let text = cookie.to_str().unwrap();

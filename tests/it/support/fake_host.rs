@@ -48,11 +48,21 @@ pub struct FakeHost {
 
 impl FakeHost {
     /// Starts the host on the package in `folder`, listening on `listener`; `settings` are the app settings.
-    pub async fn start(folder: &Path, settings: HashMap<String, String>, messages: Arc<dyn Queues>, listener: TcpListener) -> Self {
+    pub async fn start(
+        folder: &Path,
+        settings: HashMap<String, String>,
+        messages: Arc<dyn Queues>,
+        listener: TcpListener,
+    ) -> Self {
         let host: Value = serde_json::from_slice(&std::fs::read(folder.join("host.json")).unwrap()).unwrap();
         assert_eq!(host["customHandler"]["enableProxyingHttpRequest"], true);
         let (mut routes, mut queues) = (Vec::new(), Vec::new());
-        let mut names: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.join("function.json").exists()).collect();
+        let mut names: Vec<PathBuf> = std::fs::read_dir(folder)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.join("function.json").exists())
+            .collect();
         names.sort();
         for path in names {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -60,10 +70,25 @@ impl FakeHost {
             let trigger = &function["bindings"][0];
             match trigger["type"].as_str().unwrap() {
                 "httpTrigger" => routes.push(Route {
-                    segments: trigger["route"].as_str().unwrap().trim_matches('/').split('/').map(str::to_ascii_lowercase).collect(),
-                    methods: trigger["methods"].as_array().unwrap().iter().map(|method| method.as_str().unwrap().to_ascii_uppercase()).collect(),
+                    segments: trigger["route"]
+                        .as_str()
+                        .unwrap()
+                        .trim_matches('/')
+                        .split('/')
+                        .map(str::to_ascii_lowercase)
+                        .collect(),
+                    methods: trigger["methods"]
+                        .as_array()
+                        .unwrap()
+                        .iter()
+                        .map(|method| method.as_str().unwrap().to_ascii_uppercase())
+                        .collect(),
                 }),
-                "queueTrigger" => queues.push((name, trigger["name"].as_str().unwrap().into(), trigger["queueName"].as_str().unwrap().into())),
+                "queueTrigger" => queues.push((
+                    name,
+                    trigger["name"].as_str().unwrap().into(),
+                    trigger["queueName"].as_str().unwrap().into(),
+                )),
                 _ => {}
             }
         }
@@ -75,7 +100,8 @@ impl FakeHost {
             http: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap(),
             routes,
             queues,
-            max_dequeue_count: u32::try_from(host["extensions"]["queues"]["maxDequeueCount"].as_u64().unwrap()).unwrap(),
+            max_dequeue_count: u32::try_from(host["extensions"]["queues"]["maxDequeueCount"].as_u64().unwrap())
+                .unwrap(),
             messages,
             offences: Mutex::default(),
         });
@@ -83,7 +109,10 @@ impl FakeHost {
         inner.start_handler(&description).await;
         let address = format!("http://{}", listener.local_addr().unwrap());
         let front = front_door(Arc::clone(&inner), address.clone());
-        let tasks = vec![tokio::spawn(warp::serve(front).incoming(listener).run()), tokio::spawn(queue_listeners(Arc::clone(&inner)))];
+        let tasks = vec![
+            tokio::spawn(warp::serve(front).incoming(listener).run()),
+            tokio::spawn(queue_listeners(Arc::clone(&inner))),
+        ];
         Self { inner, address, tasks }
     }
 
@@ -155,14 +184,19 @@ impl Inner {
         self.routes.iter().any(|route| {
             route.methods.iter().any(|known| known == method)
                 && route.segments.len() == wanted.len()
-                && route.segments.iter().zip(&wanted).all(|(pattern, part)| pattern.starts_with('{') && !part.is_empty() || pattern == part)
+                && route
+                    .segments
+                    .iter()
+                    .zip(&wanted)
+                    .all(|(pattern, part)| pattern.starts_with('{') && !part.is_empty() || pattern == part)
         })
     }
 
     /// Sends an envelope, chunked and without a length, and judges the answer as the host does.
     async fn invoke(&self, name: &str, envelope: &Value) -> bool {
         let text = envelope.to_string();
-        let pieces: Vec<Result<Bytes, std::io::Error>> = text.as_bytes().chunks(37).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let pieces: Vec<Result<Bytes, std::io::Error>> =
+            text.as_bytes().chunks(37).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let request = self
             .http
             .post(format!("http://127.0.0.1:{}/{name}", self.port))
@@ -173,7 +207,10 @@ impl Inner {
             .body(reqwest::Body::wrap_stream(futures_util::stream::iter(pieces)));
         // The handler may be killed in the middle; that is a failed invocation.
         let Ok(answer) = request.send().await else { return false };
-        let (status, kind) = (answer.status(), answer.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default());
+        let (status, kind) = (
+            answer.status(),
+            answer.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default(),
+        );
         let Ok(body) = answer.text().await else { return false };
         if !status.is_success() {
             return false;
@@ -192,7 +229,10 @@ impl Inner {
 }
 
 /// Proxied HTTP: what is no function's route never reaches the handler.
-fn front_door(inner: Arc<Inner>, address: String) -> impl warp::Filter<Extract = (http::Response<Bytes>,), Error = std::convert::Infallible> + Clone {
+fn front_door(
+    inner: Arc<Inner>,
+    address: String,
+) -> impl warp::Filter<Extract = (http::Response<Bytes>,), Error = std::convert::Infallible> + Clone {
     let query = warp::query::raw().map(Some).or(warp::any().map(|| None)).unify();
     warp::any()
         .and(warp::method())
@@ -200,46 +240,62 @@ fn front_door(inner: Arc<Inner>, address: String) -> impl warp::Filter<Extract =
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
-        .then(move |method: http::Method, path: warp::path::FullPath, query: Option<String>, headers: http::HeaderMap, body| {
-            let (inner, address) = (Arc::clone(&inner), address.clone());
-            async move {
-                if !inner.knows(method.as_str(), path.as_str()) {
-                    return http::Response::builder().status(404).body(Bytes::new()).unwrap();
-                }
-                let url = format!("http://127.0.0.1:{}{}{}", inner.port, path.as_str(), query.map(|query| format!("?{query}")).unwrap_or_default());
-                let mut request = inner.http.request(method, url);
-                for (name, value) in &headers {
-                    if !["host", "connection", "keep-alive", "te", "upgrade", "transfer-encoding"].contains(&name.as_str()) {
-                        request = request.header(name, value);
+        .then(
+            move |method: http::Method,
+                  path: warp::path::FullPath,
+                  query: Option<String>,
+                  headers: http::HeaderMap,
+                  body| {
+                let (inner, address) = (Arc::clone(&inner), address.clone());
+                async move {
+                    if !inner.knows(method.as_str(), path.as_str()) {
+                        return http::Response::builder().status(404).body(Bytes::new()).unwrap();
                     }
-                }
-                request = request
-                    .header("x-forwarded-for", "127.0.0.1")
-                    .header("x-forwarded-host", address.trim_start_matches("http://"))
-                    .header("x-forwarded-proto", "http")
-                    .header("x-azure-functions-hostversion", "4.1041.200.0")
-                    .header("x-azure-functions-invocationid", uuid::Uuid::nil().to_string());
-                let body = futures_util::TryStreamExt::map_ok(Box::pin(body), |mut part| {
-                    let length = bytes::Buf::remaining(&part);
-                    bytes::Buf::copy_to_bytes(&mut part, length)
-                });
-                let body: Vec<Bytes> = body.map_err(|error: warp::Error| error.to_string()).try_collect().await.unwrap_or_default();
-                match request.body(body.concat()).send().await {
-                    Ok(answer) => {
-                        let mut response = http::Response::builder().status(answer.status());
-                        for (name, value) in answer.headers() {
-                            if !["connection", "transfer-encoding", "keep-alive"].contains(&name.as_str()) {
-                                response = response.header(name, value);
-                            }
+                    let url = format!(
+                        "http://127.0.0.1:{}{}{}",
+                        inner.port,
+                        path.as_str(),
+                        query.map(|query| format!("?{query}")).unwrap_or_default()
+                    );
+                    let mut request = inner.http.request(method, url);
+                    for (name, value) in &headers {
+                        if !["host", "connection", "keep-alive", "te", "upgrade", "transfer-encoding"]
+                            .contains(&name.as_str())
+                        {
+                            request = request.header(name, value);
                         }
-                        response.body(answer.bytes().await.unwrap_or_default()).unwrap()
                     }
-                    // A failed proxying before the first byte is an empty 500.
-                    Err(_) => http::Response::builder().status(500).body(Bytes::new()).unwrap(),
+                    request = request
+                        .header("x-forwarded-for", "127.0.0.1")
+                        .header("x-forwarded-host", address.trim_start_matches("http://"))
+                        .header("x-forwarded-proto", "http")
+                        .header("x-azure-functions-hostversion", "4.1041.200.0")
+                        .header("x-azure-functions-invocationid", uuid::Uuid::nil().to_string());
+                    let body = futures_util::TryStreamExt::map_ok(Box::pin(body), |mut part| {
+                        let length = bytes::Buf::remaining(&part);
+                        bytes::Buf::copy_to_bytes(&mut part, length)
+                    });
+                    let body: Vec<Bytes> =
+                        body.map_err(|error: warp::Error| error.to_string()).try_collect().await.unwrap_or_default();
+                    match request.body(body.concat()).send().await {
+                        Ok(answer) => {
+                            let mut response = http::Response::builder().status(answer.status());
+                            for (name, value) in answer.headers() {
+                                if !["connection", "transfer-encoding", "keep-alive"].contains(&name.as_str()) {
+                                    response = response.header(name, value);
+                                }
+                            }
+                            response.body(answer.bytes().await.unwrap_or_default()).unwrap()
+                        }
+                        // A failed proxying before the first byte is an empty 500.
+                        Err(_) => http::Response::builder().status(500).body(Bytes::new()).unwrap(),
+                    }
                 }
-            }
+            },
+        )
+        .recover(|_| async {
+            Ok::<_, std::convert::Infallible>(http::Response::builder().status(400).body(Bytes::new()).unwrap())
         })
-        .recover(|_| async { Ok::<_, std::convert::Infallible>(http::Response::builder().status(400).body(Bytes::new()).unwrap()) })
         .unify()
 }
 
