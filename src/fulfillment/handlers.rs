@@ -50,7 +50,7 @@ pub async fn webhook(app: Arc<App>, request: Request, caller: MarketplaceCaller)
         ReceiveError::Sync(error) => Problem::from(error).status(StatusCode::SERVICE_UNAVAILABLE),
         ReceiveError::Slow => Problem::unavailable("confirmation_slow", error.to_string()),
     })?;
-    tracing::info!(subscription = %webhook.subscription, operation = %webhook.operation, action = %webhook.action, caller = %caller.application, ?answer, "webhook");
+    tracing::debug!(subscription = %webhook.subscription, operation = %webhook.operation, action = %webhook.action, caller = %caller.application, ?answer, "webhook");
     match answer {
         Answer::Accept => Ok(json(StatusCode::OK, &json!({ "accepted": true }))),
         Answer::Reject { reason } => Err(Problem::bad_request("change_rejected", reason)),

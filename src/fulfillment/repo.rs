@@ -5,6 +5,7 @@
 //! | `Subscriptions` | subscription id | `subscription` | our row |
 //! | | | `event:<999...-number>` | timeline, newest first |
 //! | | | `operation:<id>` | one operation; inserted once, so a repeated webhook changes nothing |
+//! | | | `open:<id>` | a mark for each operation that is not settled: a look reads these, however many are long over |
 //! | | | `plans` | the plans last listed for this customer |
 //! | `SubscriptionIndex` | `all` | `<reversed time first seen>:<id>` | summary, for the staff's list |
 //! | | `tenant:<id>` or `person:<tenant>:<object>` | subscription id | whose it is, for the portal |
@@ -13,6 +14,7 @@
 //! One subscription is one partition, so its row, timeline and operations change together or not at all. The index is
 //! written before a subscription is first stored and after each change; a stale summary is mended by the next sync.
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +24,7 @@ use super::model::operation::{Action, Operation};
 use super::model::subscription::Subscription;
 use crate::app::App;
 use crate::foundation::ids::{OperationId, SubscriptionId, TenantId};
-use crate::store::{self, Etag, MAX_BATCH, Page, RowRange, StoreError, Table, Write, decode};
+use crate::store::{self, Etag, MAX_BATCH, Page, Row, RowRange, StoreError, Table, Write, decode};
 
 const SUBSCRIPTIONS: Table = Table("Subscriptions");
 const INDEX: Table = Table("SubscriptionIndex");
@@ -70,6 +72,10 @@ fn operation_key(id: OperationId) -> String {
     format!("operation:{id}")
 }
 
+fn open_key(id: OperationId) -> String {
+    format!("open:{id}")
+}
+
 /// Newest first: the larger the number, the smaller the key.
 fn event_key(number: u64) -> String {
     format!("event:{:012}", 999_999_999_999 - number.min(999_999_999_999))
@@ -98,16 +104,48 @@ pub async fn operation(
 }
 
 /// All operations of a subscription, in no particular order.
-pub async fn operations(app: &App, id: SubscriptionId) -> Result<Vec<Found<Operation>>, StoreError> {
-    let mut range = RowRange::prefix("operation:");
+pub async fn operations(app: &App, id: SubscriptionId) -> Result<Vec<Operation>, StoreError> {
+    scan(app, id, "operation:").await?.iter().map(decode).collect()
+}
+
+/// An operation that is not settled, with the ETags of its row and of its mark.
+#[derive(Debug, Clone)]
+pub struct Open {
+    pub value: Operation,
+    pub etag: Etag,
+    pub mark: Etag,
+}
+
+/// The operations that are not settled, oldest first.
+pub async fn open_operations(app: &App, id: SubscriptionId) -> Result<Vec<Open>, StoreError> {
+    let marks = scan(app, id, "open:").await?;
+    let ids: Vec<OperationId> = marks.iter().filter_map(|mark| mark.key.strip_prefix("open:")?.parse().ok()).collect();
+    let rows = join_all(ids.iter().map(|operation_id| operation(app, id, *operation_id))).await;
+    let mut open = Vec::with_capacity(rows.len());
+    for (row, mark) in rows.into_iter().zip(marks) {
+        if let Some(Found { value, etag }) = row? {
+            open.push(Open { value, etag, mark: mark.etag });
+        }
+    }
+    open.sort_by_key(|open| (open.value.received, open.value.id));
+    Ok(open)
+}
+
+/// Whether any operation is not settled.
+pub async fn has_open_operations(app: &App, id: SubscriptionId) -> Result<bool, StoreError> {
+    let page = app.rows.query(SUBSCRIPTIONS, &id.to_string(), &RowRange::prefix("open:"), 1).await?;
+    Ok(!page.rows.is_empty())
+}
+
+async fn scan(app: &App, id: SubscriptionId, prefix: &str) -> Result<Vec<Row>, StoreError> {
+    let mut range = RowRange::prefix(prefix);
     let mut found = Vec::new();
     loop {
         let page = app.rows.query(SUBSCRIPTIONS, &id.to_string(), &range, 500).await?;
-        for row in &page.rows {
-            found.push(Found { value: decode(row)?, etag: row.etag.clone() });
-        }
-        match page.rows.last() {
-            Some(last) if page.more => range = range.after(&last.key),
+        let last = page.rows.last().map(|row| row.key.clone());
+        found.extend(page.rows);
+        match last {
+            Some(last) if page.more => range = range.after(&last),
             _ => return Ok(found),
         }
     }
@@ -115,21 +153,29 @@ pub async fn operations(app: &App, id: SubscriptionId) -> Result<Vec<Found<Opera
 
 /// Stores an operation that was not known. `false`: it was, and nothing changed.
 pub async fn insert_operation(app: &App, operation: &Operation) -> Result<bool, StoreError> {
-    let write = Write::insert(operation_key(operation.id), operation)?;
-    match app.rows.write(SUBSCRIPTIONS, &operation.subscription_id.to_string(), vec![write]).await {
-        Ok(_) => Ok(true),
+    match save(app, operation.subscription_id, None, &[], &[Change::New(operation)]).await {
+        Ok(()) => Ok(true),
         Err(StoreError::AlreadyExists) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Stores row, timeline entries and operations together. `old` is the row's ETag, or None for a new row.
+/// What becomes of an operation's row.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    New(&'a Operation),
+    Update(&'a Operation, &'a Etag),
+    /// It is over: its mark goes.
+    Settle(&'a Operation, &'a Open),
+}
+
+/// Stores row, timeline entries and operations together. With the row comes its old ETag, or None for a new row.
 pub async fn save(
     app: &App,
+    id: SubscriptionId,
     row: Option<(&Subscription, Option<&Etag>)>,
     events: &[Event],
-    operations: &[(&Operation, Option<&Etag>)],
-    id: SubscriptionId,
+    operations: &[Change<'_>],
 ) -> Result<(), StoreError> {
     let mut writes = Vec::new();
     if let Some((row, old)) = row {
@@ -141,11 +187,20 @@ pub async fn save(
     for event in events {
         writes.push(Write::insert(event_key(event.number), event)?);
     }
-    for (operation, old) in operations {
-        writes.push(match old {
-            Some(etag) => Write::replace(operation_key(operation.id), operation, (*etag).clone())?,
-            None => Write::insert(operation_key(operation.id), operation)?,
-        });
+    for change in operations {
+        match change {
+            Change::New(operation) => {
+                writes.push(Write::insert(operation_key(operation.id), operation)?);
+                writes.push(Write::insert(open_key(operation.id), &())?);
+            }
+            Change::Update(operation, etag) => {
+                writes.push(Write::replace(operation_key(operation.id), operation, (*etag).clone())?);
+            }
+            Change::Settle(operation, open) => {
+                writes.push(Write::replace(operation_key(operation.id), operation, open.etag.clone())?);
+                writes.push(Write::Delete { key: open_key(operation.id), etag: Some(open.mark.clone()) });
+            }
+        }
     }
     debug_assert!(writes.len() <= MAX_BATCH);
     if writes.is_empty() {
@@ -205,6 +260,11 @@ fn owner_partition(tenant: TenantId, object: Option<crate::foundation::ids::Obje
         (TenantId::PERSONAL_ACCOUNTS, None) => None,
         _ => Some(format!("tenant:{tenant}")),
     }
+}
+
+/// Whether the index rows of two states differ.
+pub fn index_differs(before: &Subscription, after: &Subscription) -> bool {
+    summary(before) != summary(after) || owners(&before.facts) != owners(&after.facts)
 }
 
 /// Brings the index rows of a subscription up to date. May be repeated at any time.

@@ -11,10 +11,10 @@ use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::secret::same_secret;
 use crate::foundation::web::{Form, Request, Response, redirect, uncached, with_header};
+use crate::store::expiry::{self, KEY};
 use crate::store::{self, Table, Write};
 
 const PENDING: Table = Table("SignIns");
-const KEY: &str = "pending";
 
 fn client(app: &App) -> Result<&SignInClient, Problem> {
     app.sign_in.as_ref().ok_or_else(|| {
@@ -44,7 +44,7 @@ pub async fn sign_in(app: Arc<App>, request: Request) -> Result<Response, Proble
     let (address, state, pending) =
         client(&app)?.begin(return_to, app.clock.now(), &*app.random).await.map_err(problem)?;
     let cookie = sessions::set_cookie(&app, sessions::cookie_name(&app, "sign-in"), &pending.browser, PATIENCE);
-    app.rows.write(PENDING, &state, vec![Write::insert(KEY, &pending)?]).await?;
+    expiry::insert(&*app.rows, PENDING, &state, store::encode(&pending)?, pending.expires).await?;
     Ok(uncached(with_header(redirect(&address), SET_COOKIE, &cookie)))
 }
 
@@ -88,11 +88,11 @@ pub async fn sign_out(app: Arc<App>, request: Request, _customer: Customer, form
     Ok(uncached(with_header(redirect(&goal), SET_COOKIE, &cookie)))
 }
 
-/// Timer `PurgeExpired`: removes sessions that are over.
+/// Timer `PurgeExpired`: removes sessions, sign-ins and visits that are over.
 pub async fn purge_expired(app: Arc<App>) -> Result<(), JobError> {
-    let removed = sessions::purge_expired(&app).await.map_err(JobError::retry)?;
+    let removed = expiry::purge(&*app.rows, app.clock.now()).await.map_err(JobError::retry)?;
     if removed > 0 {
-        tracing::info!(sessions = removed, "removed expired sessions");
+        tracing::info!(rows = removed, "removed what has expired");
     }
     Ok(())
 }

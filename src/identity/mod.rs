@@ -15,5 +15,5 @@ mod sign_in;
 pub use access::{Customer, Role, Staff, User, customer, form, is_staff, session, staff};
 pub use caller::{MarketplaceCaller, TokenError, marketplace_caller};
 pub use keys::{KeysError, SigningKeys};
-pub use sessions::{Session, purge_expired};
+pub use sessions::Session;
 pub use sign_in::{SignInClient, local_path};

@@ -8,12 +8,10 @@ use sha2::{Digest, Sha256};
 use super::access::User;
 use crate::app::App;
 use crate::foundation::web::Request;
-use crate::store::{self, RowRange, StoreError, Table, Write};
+use crate::store::expiry::{self, KEY};
+use crate::store::{self, StoreError, Table, Write};
 
 const SESSIONS: Table = Table("Sessions");
-/// Rows of [`SESSIONS`] by the hour of their end, so that the daily timer finds what is over.
-const ENDS: Table = Table("SessionEnds");
-const KEY: &str = "session";
 /// A working day.
 const LIFE: SignedDuration = SignedDuration::from_hours(10);
 
@@ -47,17 +45,12 @@ fn partition(token: &str) -> String {
     Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn hour(at: Timestamp) -> String {
-    at.to_string().chars().take(13).collect::<String>().replace('T', ":")
-}
-
 /// Starts a session and gives the `Set-Cookie` value.
 pub async fn start(app: &App, user: User) -> Result<String, StoreError> {
     let token = app.random.token();
     let session = Session { user, csrf: app.random.token(), expires: app.clock.now() + LIFE };
     let partition = partition(&token);
-    app.rows.write(ENDS, &hour(session.expires), vec![Write::upsert(partition.as_str(), &())?]).await?;
-    app.rows.write(SESSIONS, &partition, vec![Write::insert(KEY, &session)?]).await?;
+    expiry::insert(&*app.rows, SESSIONS, &partition, store::encode(&session)?, session.expires).await?;
     Ok(set_cookie(app, cookie_name(app, "session"), &token, LIFE))
 }
 
@@ -75,24 +68,4 @@ pub async fn end(app: &App, request: &Request) -> Result<String, StoreError> {
         app.rows.write(SESSIONS, &partition(&token), vec![Write::Delete { key: KEY.into(), etag: None }]).await?;
     }
     Ok(set_cookie(app, name, "", SignedDuration::ZERO))
-}
-
-/// Removes sessions that ended in the last two days; the daily timer calls it. Gives how many.
-pub async fn purge_expired(app: &App) -> Result<usize, StoreError> {
-    let mut removed = 0;
-    for back in 1..=48 {
-        let hour = hour(app.clock.now() - SignedDuration::from_hours(back));
-        loop {
-            let page = app.rows.query(ENDS, &hour, &RowRange::all(), 100).await?;
-            for row in &page.rows {
-                app.rows.write(SESSIONS, &row.key, vec![Write::Delete { key: KEY.into(), etag: None }]).await?;
-                app.rows.write(ENDS, &hour, vec![Write::Delete { key: row.key.clone(), etag: None }]).await?;
-                removed += 1;
-            }
-            if !page.more {
-                break;
-            }
-        }
-    }
-    Ok(removed)
 }

@@ -11,6 +11,7 @@ mod azure;
 pub mod contract;
 mod database;
 mod embedded;
+pub mod expiry;
 
 use async_trait::async_trait;
 use serde::Serialize;

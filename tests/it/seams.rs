@@ -86,3 +86,23 @@ async fn a_truncated_or_foreign_file_is_refused_at_start() {
     .unwrap();
     assert!(matches!(Database::open(other.path()).unwrap_err(), OpenError::Damaged(..)));
 }
+
+#[tokio::test]
+async fn what_has_expired_is_removed_and_nothing_else() {
+    use mediagenie::store::expiry::{self, KEY};
+    use store::RowStore as _;
+    let folder = TempDir::new().unwrap();
+    let rows = EmbeddedRows::new(Database::open(folder.path()).unwrap());
+    let now: jiff::Timestamp = "2026-03-31T23:30:00Z".parse().unwrap();
+    let hours = jiff::SignedDuration::from_hours;
+    let table = store::Table("Sessions");
+    for (partition, end) in [("over", now - hours(2)), ("long-over", now - hours(70)), ("alive", now + hours(2))] {
+        expiry::insert(&rows, table, partition, "{}".into(), end).await.unwrap();
+    }
+    assert_eq!(expiry::purge(&rows, now).await.unwrap(), 2);
+    for (partition, there) in [("over", false), ("long-over", false), ("alive", true)] {
+        assert_eq!(rows.get(table, partition, KEY).await.unwrap().is_some(), there, "{partition}");
+    }
+    assert_eq!(expiry::purge(&rows, now).await.unwrap(), 0);
+    assert_eq!(expiry::purge(&rows, now + hours(30)).await.unwrap(), 1);
+}

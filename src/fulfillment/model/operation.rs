@@ -285,3 +285,170 @@ fn decide_quantity(quantity: Option<u64>, plan: Option<&Plan>) -> (bool, &'stati
         (false, "the number of seats is outside the plan's limits")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::fulfillment::model::facts::{Party, Term};
+
+    fn now() -> Timestamp {
+        "2026-03-02T09:00:00Z".parse().unwrap()
+    }
+
+    fn operation(action: Action, plan: Option<&str>, quantity: Option<u64>) -> Operation {
+        Operation {
+            id: OperationId(Uuid::from_u128(1)),
+            subscription_id: SubscriptionId(Uuid::from_u128(2)),
+            action,
+            source: Source::Marketplace,
+            plan: plan.map(str::to_owned),
+            quantity,
+            received: now(),
+            body: Some("{}".into()),
+            remote: None,
+            decision: None,
+            acknowledged: false,
+            looks: 0,
+            settled: None,
+        }
+    }
+
+    fn facts(status: Status) -> Facts {
+        Facts {
+            name: "n".into(),
+            offer_id: "mediagenie-preview".into(),
+            plan_id: "team".into(),
+            quantity: Some(5),
+            status,
+            beneficiary: Party::default(),
+            purchaser: Party::default(),
+            term: Term::default(),
+            auto_renew: true,
+            is_free_trial: false,
+            is_test: false,
+            may_update: true,
+            may_delete: true,
+            created: None,
+        }
+    }
+
+    fn plan(id: &str, most: Option<u64>) -> Plan {
+        Plan {
+            id: id.into(),
+            name: id.into(),
+            description: String::new(),
+            per_seat: true,
+            min_quantity: Some(2),
+            max_quantity: most,
+            has_free_trial: false,
+            is_private: false,
+            prices: vec![],
+            dimensions: vec![],
+        }
+    }
+
+    #[test]
+    fn changes_are_decided_by_the_rules() {
+        let plans = [plan("team", Some(20)), plan("gold", None)];
+        let gone = RemoteOperation::NotFound;
+        let seats = |quantity| operation(Action::ChangeQuantity, None, quantity);
+        let to = |plan| operation(Action::ChangePlan, plan, None);
+        let subscribed = facts(Status::Subscribed);
+        for (what, operation, facts, accept) in [
+            ("an offered plan", to(Some("gold")), &subscribed, true),
+            ("a plan that is not offered", to(Some("lead")), &subscribed, false),
+            ("no plan at all", to(None), &subscribed, false),
+            ("the plan it has already: an earlier change is taken back", to(Some("team")), &subscribed, true),
+            ("the same while suspended", to(Some("team")), &facts(Status::Suspended), true),
+            ("another plan while suspended", to(Some("gold")), &facts(Status::Suspended), false),
+            ("another plan after the end", to(Some("gold")), &facts(Status::Unsubscribed), false),
+            ("seats at the lower limit", seats(Some(2)), &subscribed, true),
+            ("seats below it", seats(Some(1)), &subscribed, false),
+            ("seats at the upper limit", seats(Some(20)), &subscribed, true),
+            ("seats above it", seats(Some(21)), &subscribed, false),
+            ("no number of seats", seats(None), &subscribed, false),
+        ] {
+            assert_eq!(decide(&operation, &gone, Some(facts), &plans).0, accept, "{what}");
+        }
+        assert!(
+            decide(&to(Some("any")), &gone, Some(&subscribed), &[]).0,
+            "plans not known: Microsoft's own check has to do"
+        );
+        assert!(decide(&seats(Some(3)), &gone, None, &plans).0, "a subscription not known yet");
+        assert!(!decide(&seats(Some(2_000_000)), &gone, Some(&subscribed), &[]).0, "over Microsoft's own limit");
+    }
+
+    #[test]
+    fn what_microsofts_operation_contradicts_is_rejected() {
+        let remote = |action, plan: Option<&str>, quantity| RemoteOperation::Found {
+            status: Some(RemoteStatus::InProgress),
+            action,
+            plan: plan.map(str::to_owned),
+            quantity,
+        };
+        let (facts, change) = (facts(Status::Subscribed), operation(Action::ChangeQuantity, Some("team"), Some(9)));
+        assert!(decide(&change, &remote(Action::ChangeQuantity, Some("team"), Some(9)), Some(&facts), &[]).0);
+        assert!(
+            decide(&change, &remote(Action::ChangeQuantity, None, None), Some(&facts), &[]).0,
+            "what is missing contradicts nothing"
+        );
+        assert!(!decide(&change, &remote(Action::ChangeQuantity, None, Some(99)), Some(&facts), &[]).0);
+        assert!(!decide(&change, &remote(Action::ChangePlan, None, Some(9)), Some(&facts), &[]).0);
+        let own = Operation { source: Source::Partner, ..change };
+        assert!(
+            decide(&own, &remote(Action::ChangePlan, None, None), Some(&facts), &[]).0,
+            "our own wishes are not judged again"
+        );
+    }
+
+    #[test]
+    fn an_operation_settles_when_microsoft_says_so_or_after_patience() {
+        let found = |status| RemoteOperation::Found {
+            status: Some(status),
+            action: Action::Suspend,
+            plan: None,
+            quantity: None,
+        };
+        let outcome = |operation: &Operation| operation.settled.map(|(outcome, _)| outcome);
+        for (status, expected) in [
+            (RemoteStatus::Succeeded, Some(Outcome::Succeeded)),
+            (RemoteStatus::Failed, Some(Outcome::Failed)),
+            (RemoteStatus::Conflict, Some(Outcome::Conflict)),
+            (RemoteStatus::InProgress, None),
+            (RemoteStatus::NotStarted, None),
+        ] {
+            let mut operation = operation(Action::Suspend, None, None);
+            operation.look(&found(status), None, now());
+            assert_eq!(outcome(&operation), expected);
+        }
+        let mut open = operation(Action::Suspend, None, None);
+        for _ in 0..=MOST_LOOKS {
+            assert_eq!(outcome(&open), None);
+            open.look(&found(RemoteStatus::InProgress), None, now());
+        }
+        assert_eq!(outcome(&open), Some(Outcome::GivenUp));
+        let mut unknown = operation(Action::Suspend, None, None);
+        unknown.look(&RemoteOperation::NotFound, Some(&facts(Status::Subscribed)), now());
+        assert_eq!(outcome(&unknown), None, "it may show later");
+        unknown.look(&RemoteOperation::NotFound, Some(&facts(Status::Suspended)), now());
+        assert_eq!(outcome(&unknown), Some(Outcome::FollowedSubscription));
+    }
+
+    #[test]
+    fn the_words_of_all_documents_are_understood() {
+        for word in ["Succeeded", "succeed", "Success"] {
+            assert_eq!(RemoteStatus::parse(word), Some(RemoteStatus::Succeeded));
+        }
+        assert_eq!(Action::parse(" changePlan "), Action::ChangePlan);
+        assert_eq!(Action::parse("Transfer"), Action::Other("Transfer".into()));
+        assert_eq!(facts(Status::Subscribed).offer(), "mediagenie", "purchases from the preview carry a suffix");
+    }
+
+    #[test]
+    fn twenty_looks_last_a_little_longer_than_microsofts_eight_hours() {
+        let total: i64 = (0..MOST_LOOKS).map(|looks| pause(looks).as_secs()).sum();
+        assert!((8 * 3600..14 * 3600).contains(&total), "{total} s");
+    }
+}

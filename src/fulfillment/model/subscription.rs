@@ -121,3 +121,101 @@ pub enum Refusal {
     #[error("the number of seats must lie between {least} and {most}")]
     QuantityOutside { least: u64, most: u64 },
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::fulfillment::model::facts::{Party, Status, Term};
+
+    fn row(status: Status) -> Subscription {
+        let now = Timestamp::UNIX_EPOCH;
+        let facts = Facts {
+            name: String::new(),
+            offer_id: "o".into(),
+            plan_id: "team".into(),
+            quantity: Some(5),
+            status,
+            beneficiary: Party::default(),
+            purchaser: Party::default(),
+            term: Term::default(),
+            auto_renew: true,
+            is_free_trial: false,
+            is_test: false,
+            may_update: true,
+            may_delete: true,
+            created: None,
+        };
+        let id = SubscriptionId(Uuid::from_u128(1));
+        Subscription {
+            id,
+            facts,
+            first_seen: now,
+            checked: now,
+            activation: None,
+            change: None,
+            next_check: None,
+            events: 0,
+        }
+    }
+
+    fn plan(id: &str) -> Plan {
+        Plan {
+            id: id.into(),
+            name: id.into(),
+            description: String::new(),
+            per_seat: true,
+            min_quantity: Some(2),
+            max_quantity: Some(10),
+            has_free_trial: false,
+            is_private: false,
+            prices: vec![],
+            dimensions: vec![],
+        }
+    }
+
+    #[test]
+    fn wishes_are_refused_for_a_reason_or_not_at_all() {
+        let plans = [plan("team"), plan("gold")];
+        let to = |id: &str| Wish::Plan { plan: id.into() };
+        let seats = |quantity| Wish::Quantity { quantity };
+        let active = row(Status::Subscribed);
+        let mut reseller = row(Status::Subscribed);
+        (reseller.facts.may_update, reseller.facts.may_delete) = (false, false);
+        let mut flat = row(Status::Subscribed);
+        flat.facts.quantity = None;
+        let outside = Refusal::QuantityOutside { least: 2, most: 10 };
+        for (what, row, wish, refusal) in [
+            ("an offered plan", &active, to("gold"), None),
+            ("the same plan", &active, to("team"), Some(Refusal::SameValue)),
+            ("an unknown plan", &active, to("lead"), Some(Refusal::UnknownPlan)),
+            ("more seats", &active, seats(10), None),
+            ("the same seats", &active, seats(5), Some(Refusal::SameValue)),
+            ("too few seats", &active, seats(1), Some(outside.clone())),
+            ("no seats", &active, seats(0), Some(outside.clone())),
+            ("too many seats", &active, seats(11), Some(outside)),
+            ("seats on a flat plan", &flat, seats(3), Some(Refusal::NotPerSeat)),
+            ("a change through a reseller", &reseller, to("gold"), Some(Refusal::NotAllowed)),
+            ("a cancellation through a reseller", &reseller, Wish::Cancel, Some(Refusal::NotAllowed)),
+            ("a change while suspended", &row(Status::Suspended), to("gold"), Some(Refusal::NotActive)),
+            ("a cancellation while suspended", &row(Status::Suspended), Wish::Cancel, None),
+            ("a cancellation after the end", &row(Status::Unsubscribed), Wish::Cancel, Some(Refusal::NotActive)),
+        ] {
+            assert_eq!(row.refuse(&wish, &plans), refusal, "{what}");
+        }
+    }
+
+    #[test]
+    fn only_one_change_can_be_under_way() {
+        let mut busy = row(Status::Subscribed);
+        busy.change = Some(Change {
+            id: ChangeId::new(Timestamp::UNIX_EPOCH, &crate::foundation::rng::SeededRandom::new(1)),
+            wish: Wish::Cancel,
+            actor: Actor::System,
+            requested: Timestamp::UNIX_EPOCH,
+            operation: None,
+        });
+        assert_eq!(busy.refuse(&Wish::Quantity { quantity: 6 }, &[]), Some(Refusal::ChangeUnderWay));
+    }
+}

@@ -85,8 +85,8 @@ async fn edit<E: From<StoreError>>(
             Some(operation) => repo::operation(app, id, operation.id).await?.is_some(),
             None => true,
         };
-        let operations: Vec<_> = operation.filter(|_| !known).map(|operation| (operation, None)).into_iter().collect();
-        match repo::save(app, Some((&value, Some(&etag))), &[event], &operations, id).await {
+        let operations: Vec<_> = operation.filter(|_| !known).map(repo::Change::New).into_iter().collect();
+        match repo::save(app, id, Some((&value, Some(&etag))), &[event], &operations).await {
             Err(StoreError::Precondition | StoreError::AlreadyExists) => {}
             other => return Ok(other?),
         }

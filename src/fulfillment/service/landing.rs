@@ -14,12 +14,12 @@ use crate::fulfillment::model::facts::{Facts, Status};
 use crate::fulfillment::model::subscription::{Activation, Subscription};
 use crate::fulfillment::repo;
 use crate::identity::Customer;
-use crate::store::{self, StoreError, Table, Write};
+use crate::store::expiry::{self, KEY};
+use crate::store::{self, StoreError, Table};
 
 use super::sync::{self, SyncError, client};
 
 const VISITS: Table = Table("Visits");
-const KEY: &str = "visit";
 /// As long as Microsoft's token.
 const LIFE: SignedDuration = SignedDuration::from_hours(24);
 /// Real tokens have a few hundred characters.
@@ -66,7 +66,7 @@ pub async fn start_visit(app: &App, token: &str) -> Result<VisitId, VisitError> 
     }
     let id = VisitId::new(app.clock.now(), &*app.random);
     let stored = Stored { token, expires: app.clock.now() + LIFE };
-    app.rows.write(VISITS, id.as_str(), vec![Write::insert(KEY, &stored)?]).await?;
+    expiry::insert(&*app.rows, VISITS, id.as_str(), store::encode(&stored)?, stored.expires).await?;
     Ok(id)
 }
 
@@ -143,7 +143,7 @@ pub async fn activate(app: &App, id: SubscriptionId, customer: &Customer) -> Res
                 Some(Activation { actor: actor.clone(), requested: now, tried: None, tries: 0, accepted: false });
             let kind = EventKind::ActivationRequested { plan: found.value.facts.plan_id.clone() };
             let event = found.value.log(now, actor, Cause::Landing, kind);
-            match repo::save(app, Some((&found.value, Some(&found.etag))), &[event], &[], id).await {
+            match repo::save(app, id, Some((&found.value, Some(&found.etag))), &[event], &[]).await {
                 Ok(()) => {}
                 Err(StoreError::Precondition | StoreError::AlreadyExists) => continue,
                 Err(error) => return Err(error.into()),

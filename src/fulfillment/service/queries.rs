@@ -123,7 +123,7 @@ pub struct Detail {
 
 pub async fn detail(app: &App, id: SubscriptionId) -> Result<Option<Detail>, StoreError> {
     let Some(found) = repo::subscription(app, id).await? else { return Ok(None) };
-    let mut operations: Vec<_> = repo::operations(app, id).await?.into_iter().map(|found| found.value).collect();
+    let mut operations = repo::operations(app, id).await?;
     operations.sort_by_key(|operation| std::cmp::Reverse((operation.received, operation.id)));
     Ok(Some(Detail { subscription: found.value, operations }))
 }

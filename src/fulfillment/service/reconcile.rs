@@ -54,7 +54,7 @@ async fn one(app: &App, id: SubscriptionId, facts: &Facts) -> Result<bool, SyncE
         return Ok(false);
     }
     let found = if facts.status == Status::Unsubscribed { false } else { adopt_open_operations(app, id).await? };
-    let open = repo::operations(app, id).await?.iter().any(|operation| operation.value.settled.is_none());
+    let open = repo::has_open_operations(app, id).await?;
     let in_step = row.as_ref().is_some_and(|row| {
         let ours = &row.value;
         let ended = ours.facts.status == Status::Unsubscribed && facts.status == Status::Unsubscribed;

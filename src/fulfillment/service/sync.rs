@@ -15,9 +15,9 @@ use crate::fulfillment::model::advance::{Seen, Step, advance};
 use crate::fulfillment::model::event::{Actor, Cause, EventKind};
 use crate::fulfillment::model::operation::Operation;
 use crate::fulfillment::model::subscription::Subscription;
-use crate::fulfillment::repo::{self, Found};
+use crate::fulfillment::repo::{self, Change, Found, LogEntry, Open};
 use crate::queue::QueueError;
-use crate::store::{Etag, StoreError};
+use crate::store::StoreError;
 
 /// The queue of subscriptions to look at.
 pub const QUEUE: &str = "subscription-sync";
@@ -41,7 +41,7 @@ pub enum SyncError {
 }
 
 /// Operations looked at in one step; the rest waits for the next. Keeps a batch under the store's limit.
-const MOST_OPERATIONS: usize = 20;
+const MOST_OPERATIONS: usize = 12;
 /// Tries against other writers before the message has to come again.
 const TRIES: usize = 6;
 /// Steps in one call: an activation is followed by a look.
@@ -88,9 +88,7 @@ pub async fn sync(
 /// The row, when no operation, change or activation is open: an earlier look has done what this message was sent for.
 async fn nothing_left(app: &App, id: SubscriptionId) -> Result<Option<Subscription>, SyncError> {
     let Some(row) = repo::subscription(app, id).await?.map(|found| found.value) else { return Ok(None) };
-    let busy = row.change.is_some()
-        || row.activation.is_some()
-        || repo::operations(app, id).await?.iter().any(|found| found.value.settled.is_none());
+    let busy = row.change.is_some() || row.activation.is_some() || repo::has_open_operations(app, id).await?;
     Ok((!busy).then_some(row))
 }
 
@@ -100,11 +98,14 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
     for _ in 0..TRIES {
         let row = repo::subscription(app, id).await?;
         let scheduled = row.as_ref().and_then(|found| found.value.next_check);
-        let mut open: Vec<_> =
-            repo::operations(app, id).await?.into_iter().filter(|found| found.value.settled.is_none()).collect();
-        open.sort_by_key(|found| (found.value.received, found.value.id));
+        let mut open = repo::open_operations(app, id).await?;
+        let left_over = open.len() > MOST_OPERATIONS;
         open.truncate(MOST_OPERATIONS);
-        let step = advance(look(app, id, row.as_ref(), &open, patience).await?, cause, app.clock.now());
+        log_arrivals(app, &open).await?;
+        let mut step = advance(look(app, id, row.as_ref(), &open, patience).await?, cause, app.clock.now());
+        if left_over {
+            step.look_again = Some(app.clock.now());
+        }
         let known = row.as_ref().map(|found| &found.etag);
         if known.is_none()
             && let Some(row) = &step.row
@@ -112,13 +113,14 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
             // Before the row itself: a subscription that exists is found in every list.
             repo::index(app, row).await?;
         }
-        let etags: Vec<&Etag> = open.iter().map(|found| &found.etag).collect();
         let operations: Vec<_> =
-            step.operations.iter().zip(etags).map(|(operation, etag)| (operation, Some(etag))).collect();
-        match repo::save(app, step.row.as_ref().map(|row| (row, known)), &step.events, &operations, id).await {
+            step.operations.iter().zip(&open).map(|(operation, open)| change(operation, open)).collect();
+        match repo::save(app, id, step.row.as_ref().map(|row| (row, known)), &step.events, &operations).await {
             Ok(()) => {
-                if let Some(row) = step.row.as_ref().filter(|_| !step.events.is_empty()) {
-                    repo::index(app, row).await?;
+                if let (Some(before), Some(after)) = (&row, &step.row)
+                    && repo::index_differs(&before.value, after)
+                {
+                    repo::index(app, after).await?;
                 }
                 schedule(app, id, scheduled, &step).await?;
                 return Ok(step);
@@ -128,6 +130,20 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
         }
     }
     Err(last.into())
+}
+
+fn change<'a>(operation: &'a Operation, open: &'a Open) -> Change<'a> {
+    if operation.settled.is_some() { Change::Settle(operation, open) } else { Change::Update(operation, &open.etag) }
+}
+
+/// Enters webhooks that nobody has looked at yet into the staff's log. Repeating it changes nothing.
+async fn log_arrivals(app: &App, open: &[Open]) -> Result<(), StoreError> {
+    for Open { value, .. } in open.iter().filter(|open| open.value.looks == 0 && open.value.body.is_some()) {
+        let (received, subscription) = (value.received, value.subscription_id);
+        let entry = LogEntry { received, subscription, operation: value.id, action: value.action.clone() };
+        repo::log_webhook(app, &entry).await?;
+    }
+    Ok(())
 }
 
 /// Sends the message for the next look, unless one that comes no later is on its way.
@@ -152,7 +168,7 @@ async fn look(
     app: &App,
     id: SubscriptionId,
     row: Option<&Found<Subscription>>,
-    open: &[Found<Operation>],
+    open: &[Open],
     patience: Patience,
 ) -> Result<Seen, SyncError> {
     let client = client(app)?;
@@ -202,14 +218,9 @@ async fn note_acknowledged(app: &App, operation: &Operation, accept: bool) -> Re
         found.value.acknowledged = true;
         let kind = EventKind::Acknowledged { operation: operation.id, accept };
         let event = row.value.log(app.clock.now(), Actor::System, operation.cause(), kind);
-        match repo::save(
-            app,
-            Some((&row.value, Some(&row.etag))),
-            &[event],
-            &[(&found.value, Some(&found.etag))],
-            operation.subscription_id,
-        )
-        .await
+        let operations = [Change::Update(&found.value, &found.etag)];
+        match repo::save(app, operation.subscription_id, Some((&row.value, Some(&row.etag))), &[event], &operations)
+            .await
         {
             Err(StoreError::Precondition | StoreError::AlreadyExists) => {}
             other => return Ok(other?),
@@ -245,7 +256,7 @@ async fn activate(app: &App, row: &Subscription, patience: Patience) -> Result<b
             }
         };
         let event = found.value.log(app.clock.now(), Actor::Marketplace, Cause::Landing, kind);
-        match repo::save(app, Some((&found.value, Some(&found.etag))), &[event], &[], row.id).await {
+        match repo::save(app, row.id, Some((&found.value, Some(&found.etag))), &[event], &[]).await {
             Err(StoreError::Precondition | StoreError::AlreadyExists) => {}
             other => {
                 other?;

@@ -8,7 +8,7 @@ use crate::foundation::outbound::Patience;
 use crate::fulfillment::client::Webhook;
 use crate::fulfillment::model::event::{Actor, Cause, EventKind};
 use crate::fulfillment::model::operation::{Decision, Operation, decide};
-use crate::fulfillment::repo::{self, LogEntry};
+use crate::fulfillment::repo::{self, Change};
 use crate::store::StoreError;
 
 use super::sync::{self, SyncError, client};
@@ -17,6 +17,8 @@ use super::sync::{self, SyncError, client};
 const DECIDE_WITHIN: Duration = Duration::from_secs(6);
 /// The answer to the webhook must arrive before the acknowledgement does (contract 2.4).
 const AFTER_ANSWER: Duration = Duration::from_secs(1);
+/// Real bodies have about 2 kB.
+const LONGEST_KEPT: usize = 64 * 1024;
 const TRIES: usize = 6;
 
 #[derive(Debug, thiserror::Error)]
@@ -66,29 +68,19 @@ async fn remember(app: &App, webhook: &Webhook, body: &[u8]) -> Result<Operation
         plan: webhook.plan.clone(),
         quantity: webhook.quantity,
         received: app.clock.now(),
-        body: Some(String::from_utf8_lossy(body).into_owned()),
+        body: Some(kept(body)),
         remote: None,
         decision: None,
         acknowledged: false,
         looks: 0,
         settled: None,
     };
-    let log = LogEntry {
-        received: operation.received,
-        subscription: operation.subscription_id,
-        operation: operation.id,
-        action: operation.action.clone(),
-    };
     let delay = if operation.action.is_change() { AFTER_ANSWER } else { Duration::ZERO };
-    // Together, so that they share a commit. A message without its row does no harm, and the log may lack a line.
-    let (inserted, sent, logged) = tokio::join!(
-        repo::insert_operation(app, &operation),
-        sync::request(app, operation.subscription_id, delay),
-        repo::log_webhook(app, &log),
-    );
+    // Together, so that they share a commit. A message without its row does no harm.
+    let (inserted, sent) =
+        tokio::join!(repo::insert_operation(app, &operation), sync::request(app, operation.subscription_id, delay));
     let inserted = inserted?;
     sent.map_err(SyncError::from)?;
-    logged?;
     if inserted {
         return Ok(operation);
     }
@@ -97,7 +89,14 @@ async fn remember(app: &App, webhook: &Webhook, body: &[u8]) -> Result<Operation
             if known.value.body.is_none() {
                 // We started it, and its webhook is here now. Losing this write to another writer loses nothing.
                 known.value.body = operation.body.clone();
-                match repo::save(app, None, &[], &[(&known.value, Some(&known.etag))], operation.subscription_id).await
+                match repo::save(
+                    app,
+                    operation.subscription_id,
+                    None,
+                    &[],
+                    &[Change::Update(&known.value, &known.etag)],
+                )
+                .await
                 {
                     Ok(()) | Err(StoreError::Precondition) => {}
                     Err(error) => return Err(error.into()),
@@ -107,6 +106,11 @@ async fn remember(app: &App, webhook: &Webhook, body: &[u8]) -> Result<Operation
         }
         None => Ok(operation),
     }
+}
+
+/// The body as it is kept: all of it, but for one that is far longer than Microsoft's and would not fit a row.
+fn kept(body: &[u8]) -> String {
+    String::from_utf8_lossy(&body[..body.len().min(LONGEST_KEPT)]).into_owned()
 }
 
 /// Confirms the change with Microsoft, applies the rules and stores the decision; the first stored one holds.
@@ -140,7 +144,7 @@ async fn decide_now(app: &App, operation: Operation) -> Result<Decision, Receive
             .map(|row| row.value.log(decision.at, Actor::System, Cause::Webhook { operation: id }, kind.clone()))
             .collect();
         let row = row.as_ref().map(|row| (&row.value, Some(&row.etag)));
-        match repo::save(app, row, &events, &[(&found.value, Some(&found.etag))], subscription).await {
+        match repo::save(app, subscription, row, &events, &[Change::Update(&found.value, &found.etag)]).await {
             Ok(()) => return Ok(decision),
             Err(StoreError::Precondition | StoreError::AlreadyExists) => {}
             Err(error) => return Err(error.into()),
