@@ -16,6 +16,7 @@ use super::bindings::Route;
 use super::{Host, custom_handler, dispatch};
 use crate::foundation::ids::RequestId;
 use crate::foundation::problem::Problem;
+use crate::foundation::settings::Settings;
 use crate::foundation::web::{Request, Response, empty, redirect, respond, uncached};
 use crate::pages;
 
@@ -225,35 +226,42 @@ fn present(host: &Host, request: &Request, problem: Problem) -> Response {
     uncached(response)
 }
 
-/// The headers that every answer carries.
-fn finish(host: &Host, id: &RequestId, origin: Option<&str>, response: &mut Response) {
-    let settings = &host.app.settings;
+/// The headers that every answer carries, whoever asks for what.
+pub fn security_headers(settings: &Settings) -> Vec<(HeaderName, HeaderValue)> {
     let authority =
         url::Url::parse(&settings.entra_authority).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
     // A form whose session has ended is led to Microsoft's sign-in, so that must be allowed as a form's goal.
     let policy = format!(
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self' {authority}; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         form-action 'self' {authority}; base-uri 'none'; frame-ancestors 'none'"
     );
-    let headers = response.headers_mut();
-    let mut set = |name: HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
-    };
-    set(REQUEST_ID, id.as_str());
-    set(header::CONTENT_SECURITY_POLICY, &policy);
-    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(header::X_FRAME_OPTIONS, "DENY");
-    // Not `no-referrer`: browsers then hide the origin of our own forms, too.
-    set(header::REFERRER_POLICY, "same-origin");
-    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
-    set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()");
+    let mut headers = vec![
+        (header::CONTENT_SECURITY_POLICY, policy.as_str()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        // Not `no-referrer`: browsers then hide the origin of our own forms, too.
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+    ];
     if settings.is_https() {
-        set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+        headers.push((header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"));
     }
-    if let Some(origin) = origin.filter(|origin| settings.cors_origins.iter().any(|allowed| allowed == origin)) {
-        set(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        set(header::VARY, "Origin");
+    headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::from_str(value).ok()?))).collect()
+}
+
+/// Adds the headers that every answer carries, the request's id, and leave for a listed origin.
+fn finish(host: &Host, id: &RequestId, origin: Option<&str>, response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.extend(host.security_headers.iter().cloned());
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    if let Some(origin) = origin.filter(|origin| host.app.settings.cors_origins.iter().any(|allowed| allowed == origin))
+        && let Ok(value) = HeaderValue::from_str(origin)
+    {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, value);
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     }
 }
 

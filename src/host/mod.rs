@@ -16,6 +16,8 @@ pub mod serve;
 
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
+
 use crate::app::App;
 use bindings::{BindingError, Functions};
 
@@ -24,10 +26,12 @@ use bindings::{BindingError, Functions};
 pub struct Host {
     pub app: Arc<App>,
     pub functions: Arc<Functions>,
+    security_headers: Arc<[(HeaderName, HeaderValue)]>,
 }
 
 impl Host {
     pub fn new(app: Arc<App>) -> Result<Self, BindingError> {
-        Ok(Self { app, functions: Arc::new(Functions::load()?) })
+        let security_headers = edge::security_headers(&app.settings).into();
+        Ok(Self { app, functions: Arc::new(Functions::load()?), security_headers })
     }
 }
