@@ -208,6 +208,21 @@ journey(world, 'a number of seats that is not possible is refused beside its fie
   await comes(page.getByRole('status').getByText('The number of seats was changed to 4'));
 });
 
+journey(world, 'what Microsoft refuses is told with its reason, at once and when the page is opened again', limit(60), async ({ demo, open, watch }) => {
+  const { id, page } = await activated({ demo, open }, { plan: 'team', quantity: 3 }, CLARA);
+  watch.allow(409, `/portal/subscriptions/${id}/quantity`);
+  await demo.control('faults', { fail_next: 3, fail_status: 400 });
+  await page.getByLabel('Number of seats').fill('7');
+  await page.getByRole('button', { name: 'Change seats' }).click();
+  await page.getByRole('alert').getByText('Microsoft refused the change').waitFor();
+  await demo.control('faults', {});
+  await page.goto(`${portal(demo, id)}?done=1`);
+  const told = page.locator('.notice-warn');
+  await told.getByText('Microsoft refused: change to 7 seats').waitFor();
+  await told.getByText('Nothing was changed. Reason:').waitFor();
+  assert.equal(await page.locator('.notice-ok').count(), 0, 'nothing claims success');
+});
+
 // ---- 5: staff ----------------------------------------------------------------------------------------------------
 
 journey(world, 'staff find a subscription, read its story, take it along as CSV and ask Microsoft', limit(60), async ({ demo, open, watch }) => {
@@ -468,6 +483,10 @@ journey(world, 'every page is kept as a picture, fits a telephone and breaks no 
   }
   await preparing.goto(portal(demo, active));
   await reloadUntil(preparing, event(preparing, 'The number of seats changed from 12 to 14.'));
+  await preparing.goto(portal(demo, busy));
+  await preparing.getByLabel('Number of seats').fill('5');
+  await preparing.getByRole('button', { name: 'Change seats' }).click();
+  await reloadUntil(preparing, preparing.getByText('The number of seats was changed to 5', { exact: true }));
   await demo.control('faults', { activation_delay_seconds: 86_400 });
   const activating = await activate(preparing, { plan: 'starter' });
   await demo.control('faults', {});
@@ -495,7 +514,7 @@ journey(world, 'every page is kept as a picture, fits a telephone and breaks no 
     { name: 'portal-list', who: FIONA, url: `${p}/portal` },
     { name: 'portal-just-activated', who: FIONA, url: `${portal(demo, active)}?from=landing` },
     { name: 'portal-active', who: FIONA, url: portal(demo, active) },
-    { name: 'portal-done', who: FIONA, url: `${portal(demo, active)}?done=1` },
+    { name: 'portal-done', who: FIONA, url: `${portal(demo, busy)}?done=1` },
     { name: 'portal-cancelling', who: FIONA, url: portal(demo, metered), then: (page) => page.locator('details summary').click() },
     { name: 'portal-trial', who: FIONA, url: portal(demo, trial) },
     { name: 'portal-pending', who: FIONA, url: portal(demo, pending) },
