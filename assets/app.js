@@ -5,6 +5,9 @@
   const said = document.getElementById("said");
   const say = (text) => { if (said) { said.textContent = ""; setTimeout(() => { said.textContent = text; }, 50); } };
 
+  // A form that was refused: the reason is read first.
+  document.querySelector("[data-focus]")?.focus();
+
   // Copy buttons.
   if (navigator.clipboard) {
     for (const button of document.querySelectorAll("[data-copy]")) {
