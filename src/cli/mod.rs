@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::foundation::clock::SystemClock;
 use crate::foundation::rng::SystemRandom;
-use crate::foundation::settings::{Settings, table};
+use crate::foundation::settings::{Settings, Storage, table};
 use crate::foundation::telemetry;
 use crate::host::{Host, custom_handler, package, serve};
 
@@ -187,6 +187,13 @@ async fn functions(settings: Settings) -> Result<(), Failure> {
         ));
         return Err(Failure::Misused);
     };
+    if matches!(settings.storage, Storage::Embedded { .. }) {
+        fail(&std::io::Error::other(
+            "STORAGE: under the Functions host state must be in Azure Storage, where the host reads the queues and every \
+             instance finds it; set STORAGE=azure",
+        ));
+        return Err(Failure::Misused);
+    }
     let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| fail(&error))?;
     let host = host(settings).await?;
     tracing::info!(port, "serving the Functions host");

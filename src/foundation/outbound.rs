@@ -42,6 +42,14 @@ impl Patience {
         }
     }
 
+    /// Time for one try. A person's page should rather say that Microsoft is away than wait for it.
+    pub fn per_request(self) -> Duration {
+        match self {
+            Self::Short => Duration::from_secs(4),
+            Self::Long => WHOLE,
+        }
+    }
+
     /// The longest `Retry-After` that is obeyed by waiting; a longer one ends the try.
     pub fn longest_wait(self) -> Duration {
         match self {

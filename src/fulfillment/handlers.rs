@@ -1,6 +1,7 @@
 //! The triggers: Microsoft's webhook, the queue of subscriptions to look at, the hourly comparison.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
@@ -8,13 +9,16 @@ use serde_json::json;
 use super::client::{ApiError, Webhook};
 use super::model::event::Cause;
 use super::service::reconcile::reconcile;
-use super::service::sync::{Message, SyncError, sync};
+use super::service::sync::{Message, SyncError, request, sync};
 use super::service::webhook::{Answer, ReceiveError, receive};
 use crate::app::App;
 use crate::foundation::outbound::Patience;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Request, Response, json};
 use crate::identity::MarketplaceCaller;
+
+/// Longer than this no service asks; the hourly comparison comes sooner.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 impl From<SyncError> for Problem {
     fn from(error: SyncError) -> Self {
@@ -65,6 +69,11 @@ pub async fn sync_subscription(app: Arc<App>, text: String) -> Result<(), JobErr
         Ok(None) => {
             tracing::info!(subscription = %message.subscription, "neither we nor Microsoft know this subscription");
             Ok(())
+        }
+        // Microsoft said when to come again; trying earlier would only use up the message's tries.
+        Err(SyncError::Api(ApiError::Throttled { wait })) => {
+            tracing::warn!(subscription = %message.subscription, wait_s = wait.as_secs(), "the marketplace asks us to wait");
+            request(&app, message.subscription, wait.min(LONGEST_DELAY)).await.map_err(JobError::retry)
         }
         Err(error) => Err(JobError::retry(error)),
     }

@@ -12,7 +12,8 @@
 //! | `WebhookLog` | day | `<reversed time>:<operation>` | what arrived, for the staff's log |
 //!
 //! One subscription is one partition, so its row, timeline and operations change together or not at all. The index is
-//! written before a subscription is first stored and after each change; a stale summary is mended by the next sync.
+//! written before a subscription is first stored and after each change; what a crash leaves stale is mended by the hourly
+//! comparison.
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -116,7 +117,7 @@ pub struct Open {
     pub mark: Etag,
 }
 
-/// The operations that are not settled, oldest first.
+/// The operations that are not settled, the least looked at first.
 pub async fn open_operations(app: &App, id: SubscriptionId) -> Result<Vec<Open>, StoreError> {
     let marks = scan(app, id, "open:").await?;
     let ids: Vec<OperationId> = marks.iter().filter_map(|mark| mark.key.strip_prefix("open:")?.parse().ok()).collect();
@@ -127,7 +128,7 @@ pub async fn open_operations(app: &App, id: SubscriptionId) -> Result<Vec<Open>,
             open.push(Open { value, etag, mark: mark.etag });
         }
     }
-    open.sort_by_key(|open| (open.value.received, open.value.id));
+    open.sort_by_key(|open| (open.value.looks, open.value.received, open.value.id));
     Ok(open)
 }
 
@@ -288,7 +289,15 @@ fn owners(facts: &Facts) -> std::collections::BTreeSet<String> {
 /// Whether the index row says what the subscription says; for the reconciliation.
 pub async fn index_is_current(app: &App, row: &Subscription) -> Result<bool, StoreError> {
     let found = store::load::<Summary>(&*app.rows, INDEX, ALL, &index_key(row.first_seen, row.id)).await?;
-    Ok(found.is_some_and(|(found, _)| found == summary(row)))
+    if found.is_none_or(|(found, _)| found != summary(row)) {
+        return Ok(false);
+    }
+    for owner in owners(&row.facts) {
+        if app.rows.get(INDEX, &owner, &row.id.to_string()).await?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Ids of the subscriptions of a person's tenant, or of the person where the account is personal.

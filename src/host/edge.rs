@@ -23,7 +23,7 @@ use crate::pages;
 /// The largest body: webhooks and forms are a few kilobytes.
 const LARGEST_BODY: usize = 1024 * 1024;
 const LARGEST_DISCARDED: usize = 32 * LARGEST_BODY;
-/// Time for the body to arrive, and for the whole answer. Azure's load balancer gives up at 230 s.
+/// Time for the body to arrive, and for an HTTP function to answer; queue and timer functions have the host's own limit.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
@@ -85,11 +85,9 @@ where
     let (name, origin) = (std::sync::Mutex::new(""), request.header(header::ORIGIN).map(str::to_owned));
     let shown = request.clone();
     let work = handle(host, door, request, body, &name);
-    let outcome = AssertUnwindSafe(tokio::time::timeout(ANSWER_WITHIN, work)).catch_unwind().await;
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
     let result = match outcome {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", "The answer took too long.")
-            .remedy("Try again in a moment.")),
+        Ok(result) => result,
         Err(panic) => {
             let text = panic
                 .downcast_ref::<&str>()
@@ -164,7 +162,11 @@ where
     note(&function.name);
     request.params = params;
     request.body = read(body).await?;
-    dispatch::http(host, function, request).await
+    let slow = |_| {
+        Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", "The answer took too long.")
+            .remedy("Try again in a moment.")
+    };
+    tokio::time::timeout(ANSWER_WITHIN, dispatch::http(host, function, request)).await.map_err(slow)?
 }
 
 /// Reads a body within its limits; a declared length is not trusted, and none is needed. What is too large is still

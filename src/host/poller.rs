@@ -90,6 +90,14 @@ pub async fn drain(host: &Host) -> Result<usize, QueueError> {
 async fn work(host: &Host, function: &Function, queue: &str, message: Message) {
     let queues = &host.app.queues;
     let mut message = message;
+    if message.dequeue_count > MOST_TRIES {
+        // Its workers died every time, without a word.
+        tracing::error!(function = function.name, message = message.id, "received too often; moved to {queue}-poison");
+        if let Err(error) = set_aside(host, queue, &message).await {
+            tracing::warn!(queue, message = message.id, %error, "the message could not be put away");
+        }
+        return;
+    }
     let job = dispatch::queue(host, function, message.text.clone());
     tokio::pin!(job);
     let result = loop {

@@ -89,16 +89,24 @@ async fn required(app: &App, request: &Request) -> Result<Session, Problem> {
     if let Some(session) = session(app, request).await? {
         return Ok(session);
     }
-    let back = if request.raw_query.is_empty() {
-        request.path.clone()
-    } else {
-        format!("{}?{}", request.path, request.raw_query)
-    };
-    let back = if request.method == http::Method::GET { back } else { request.path.clone() };
-    let query = form_urlencoded::Serializer::new(String::new()).append_pair("return", &back).finish();
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("return", &way_back(app, request)).finish();
     Err(Problem::unauthorized("signed_out", "You are not signed in.")
         .remedy("Sign in and try again.")
         .redirect(format!("/sign-in?{query}")))
+}
+
+/// Where somebody goes on after signing in: this page, or for a form the page that it stood on.
+fn way_back(app: &App, request: &Request) -> String {
+    if request.method == http::Method::GET {
+        let query = if request.raw_query.is_empty() { String::new() } else { format!("?{}", request.raw_query) };
+        return format!("{}{query}", request.path);
+    }
+    let page = request.header(http::header::REFERER).and_then(|text| url::Url::parse(text).ok());
+    let ours = page.filter(|page| page.origin().ascii_serialization() == app.settings.origin());
+    ours.map_or_else(
+        || "/portal".to_owned(),
+        |page| page[url::Position::BeforePath..url::Position::AfterQuery].to_owned(),
+    )
 }
 
 /// The live session of a request, if any; for pages that look different when somebody is signed in.

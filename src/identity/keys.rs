@@ -76,6 +76,8 @@ impl SigningKeys {
         let age = |set: &KeySet| self.clock.now().duration_since(set.fetched);
         match known {
             Some(set) if age(&set) < FRESH => Ok(set),
+            // While somebody else is asking, the keys at hand will do.
+            Some(set) if age(&set) < STALE && self.attempts.try_lock().is_err() => Ok(set),
             Some(set) if age(&set) < STALE => Ok(self.fetch(tenant).await.unwrap_or(set)),
             _ => self.fetch(tenant).await,
         }
@@ -109,7 +111,7 @@ impl SigningKeys {
             }
         }
         let fetched = self.ask(tenant, now).await.map(Arc::new);
-        attempts.insert(tenant.to_owned(), (now, fetched.as_ref().map(drop).map_err(Clone::clone)));
+        attempts.insert(tenant.to_owned(), (self.clock.now(), fetched.as_ref().map(drop).map_err(Clone::clone)));
         let set = fetched?;
         self.known.write().await.insert(tenant.to_owned(), Arc::clone(&set));
         Ok(set)

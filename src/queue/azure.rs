@@ -52,12 +52,12 @@ impl Queues for AzureQueues {
         }
         let client = self.queue(queue);
         let encoded = STANDARD.encode(text);
-        match client.put_message(encoded.clone()).visibility_timeout(delay).await {
+        match client.put_message(encoded.clone()).visibility_timeout(whole(delay)).await {
             Ok(_) => Ok(()),
             Err(error) if queue_is_missing(&error) => {
                 // Somebody else may have made it in between; the second try tells.
                 let _ = client.create().await;
-                client.put_message(encoded).visibility_timeout(delay).await.map(drop).map_err(translate)
+                client.put_message(encoded).visibility_timeout(whole(delay)).await.map(drop).map_err(translate)
             }
             Err(error) => Err(translate(error)),
         }
@@ -80,7 +80,7 @@ impl Queues for AzureQueues {
 
     async fn renew(&self, queue: QueueName<'_>, message: &Message, hide: Duration) -> Result<Message, QueueError> {
         let client = self.queue(queue).pop_receipt_client(receipt(message));
-        let answer = client.update(STANDARD.encode(&message.text), hide).await.map_err(translate)?;
+        let answer = client.update(STANDARD.encode(&message.text), whole(hide)).await.map_err(translate)?;
         Ok(Message { receipt: answer.pop_receipt, ..message.clone() })
     }
 
@@ -110,4 +110,9 @@ fn received(message: azure_storage_queues::operations::Message) -> Message {
         text: decoded.unwrap_or(message.message_text),
         dequeue_count: u32::try_from(message.dequeue_count).unwrap_or(u32::MAX),
     }
+}
+
+/// The service takes whole seconds; cut off, a message would come before its time.
+fn whole(delay: Duration) -> Duration {
+    Duration::from_secs(delay.as_secs() + u64::from(delay.subsec_nanos() > 0))
 }

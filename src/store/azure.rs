@@ -10,7 +10,7 @@ use azure_data_tables::prelude::{Filter, IfMatchCondition, Top};
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
 
-use super::{Etag, Page, Row, RowRange, RowStore, StoreError, Table, Write, check_key, check_writes};
+use super::{Etag, Page, Row, RowRange, RowStore, StoreError, Table, Write, check_key, check_range, check_writes};
 use crate::foundation::azure_account::{AzureAccount, failure};
 use crate::foundation::rng::Random;
 
@@ -167,6 +167,7 @@ impl RowStore for AzureRows {
 
     async fn query(&self, table: Table, partition: &str, range: &RowRange, limit: usize) -> Result<Page, StoreError> {
         check_key(partition)?;
+        check_range(range)?;
         let limit = limit.clamp(1, 1000);
         let mut filter = format!("PartitionKey eq '{partition}' and RowKey ge '{}'", range.from);
         if let Some(to) = &range.to {

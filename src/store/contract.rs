@@ -117,6 +117,10 @@ pub async fn bad_keys_sizes_and_batches_are_refused(store: &dyn RowStore, scope:
         assert!(matches!(one(store, scope, insert(key, "1")).await, Err(StoreError::InvalidKey(_))), "{key}");
         assert!(matches!(store.get(TABLE, scope, key).await, Err(StoreError::InvalidKey(_))), "{key}");
     }
+    for end in ["'", "a' or PartitionKey ge '", "a/b", "a~b"] {
+        let range = RowRange { from: end.into(), to: None };
+        assert!(matches!(store.query(TABLE, scope, &range, 1).await, Err(StoreError::InvalidKey(_))), "{end}");
+    }
     let huge = "x".repeat(MAX_BODY + 1);
     assert!(matches!(one(store, scope, insert("k", &huge)).await, Err(StoreError::TooLarge { .. })));
     let many = (0..=MAX_BATCH).map(|n| insert(&format!("m{n}"), "1")).collect();

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::database::Database;
-use super::{Etag, Page, Row, RowRange, RowStore, StoreError, Table, Write, check_key, check_writes};
+use super::{Etag, Page, Row, RowRange, RowStore, StoreError, Table, Write, check_key, check_range, check_writes};
 
 #[derive(Debug, Clone)]
 pub struct EmbeddedRows {
@@ -35,6 +35,7 @@ impl RowStore for EmbeddedRows {
 
     async fn query(&self, table: Table, partition: &str, range: &RowRange, limit: usize) -> Result<Page, StoreError> {
         check_key(partition)?;
+        check_range(range)?;
         let (partition, range) = (partition.to_owned(), range.clone());
         let limit = limit.clamp(1, 1000);
         let mut rows = self
@@ -79,13 +80,13 @@ fn apply(connection: &Connection, table: Table, partition: &str, write: Write, e
     let changed = match write {
         Write::Insert { key, body } => {
             let inserted = connection
-                .prepare_cached("INSERT INTO entities VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING")?
+                .prepare_cached("INSERT INTO entities(tbl, part, key, etag, body) VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING")?
                 .execute(params![table.0, partition, key, etag, body])?;
             return if inserted == 1 { Ok(Etag(etag.to_string())) } else { Err(StoreError::AlreadyExists) };
         }
         Write::Upsert { key, body } => connection
             .prepare_cached(
-                "INSERT INTO entities VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET etag = excluded.etag, body = excluded.body",
+                "INSERT INTO entities(tbl, part, key, etag, body) VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(tbl, part, key) DO UPDATE SET etag = excluded.etag, body = excluded.body",
             )?
             .execute(params![table.0, partition, key, etag, body])?,
         Write::Replace { key, body, etag: seen } => connection

@@ -153,6 +153,8 @@ impl From<StoreError> for crate::foundation::problem::Problem {
                     .remedy("Reload the page and try again.")
                     .caused_by(error)
             }
+            // Only what came from outside, such as an edited address, can have such a form.
+            StoreError::InvalidKey(_) => Self::not_found().caused_by(error),
             other => Self::internal(other),
         }
     }
@@ -213,6 +215,17 @@ fn check_writes(partition: &str, writes: &[Write]) -> Result<(), StoreError> {
         let size = write.body().map_or(0, |body| body.encode_utf16().count());
         if size > MAX_BODY {
             return Err(StoreError::TooLarge { size });
+        }
+    }
+    Ok(())
+}
+
+/// Ends of ranges may also have a blank or `~`, which no key has. They reach Azure inside a filter expression.
+fn check_range(range: &RowRange) -> Result<(), StoreError> {
+    for end in [Some(&range.from), range.to.as_ref()].into_iter().flatten() {
+        let bare = end.trim_end_matches(['~', ' ']);
+        if !bare.is_empty() {
+            check_key(bare)?;
         }
     }
     Ok(())

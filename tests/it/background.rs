@@ -21,7 +21,7 @@ async fn a_message_that_fails_five_times_is_set_aside_and_the_hourly_comparison_
     let (id, _) = app.buy("starter", None).await;
     let operation = app.simulator.act(id, Action::Suspend).unwrap();
     app.simulator.deliver(operation).await;
-    app.simulator.faults().api_down(true);
+    app.simulator.faults().deny_tokens(true);
     let poison = format!("{QUEUE}-poison");
     for _ in 0..8 {
         app.drain().await;
@@ -96,12 +96,22 @@ async fn the_poller_works_without_being_told_and_stops_when_asked() {
     app.simulator.deliver(operation).await;
     tokio::time::timeout(Duration::from_secs(20), async {
         while app.facts(id).await.status.as_str() != "Suspended" {
+            app.clock.advance(SignedDuration::from_millis(10));
             tokio::task::yield_now().await;
         }
     })
     .await
     .expect("the poller applied it");
-    assert!(reqwest::get(format!("http://{address}/health/live")).await.unwrap().status().is_success());
+    assert!(
+        mediagenie::foundation::outbound::client()
+            .unwrap()
+            .get(format!("http://{address}/health/live"))
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
     stop.send(true).unwrap();
     tokio::time::timeout(Duration::from_secs(20), server).await.expect("it stops").unwrap();
     app.settle().await;

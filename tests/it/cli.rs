@@ -49,6 +49,10 @@ fn all_wrong_settings_are_reported_together_with_exit_code_2() {
     }
     let (code, text) = run(&["functions"], &[("MARKETPLACE_MODE".to_owned(), "false".to_owned())].into());
     assert!(code == Some(2) && text.contains("func start"), "{text}");
+    // Nobody would poll an embedded queue there.
+    let embedded = [("MARKETPLACE_MODE", "false"), ("FUNCTIONS_CUSTOMHANDLER_PORT", "1"), ("DATA_DIR", "/nonexistent")];
+    let (code, text) = run(&["functions"], &embedded.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    assert!(code == Some(2) && text.contains("STORAGE=azure"), "{text}");
 }
 
 #[test]

@@ -199,7 +199,8 @@ async fn a_full_disk_is_answered_503_and_nothing_half_written_stays() {
         }
     }
     assert!(refused > 5, "the disk never filled up; {} accepted", accepted.len());
-    let live = reqwest::get(format!("{address}/health/live")).await.unwrap();
+    let live =
+        mediagenie::foundation::outbound::client().unwrap().get(format!("{address}/health/live")).send().await.unwrap();
     assert_eq!(live.status(), 200, "the process lives");
     process.kill();
     // With room again, everything that was acknowledged is there.

@@ -177,3 +177,16 @@ async fn sessions_end_when_signed_out_and_when_their_time_is_over() {
     assert_ne!(again.get("/portal").await.url.path(), "/portal");
     app.run_timer("PurgeExpired").await;
 }
+
+#[tokio::test]
+async fn a_form_sent_after_the_session_ended_leads_back_to_its_page() {
+    let app = TestApp::start().await;
+    let (id, browser) = app.buy("team", Some(5)).await;
+    let page = format!("/portal/subscriptions/{id}");
+    app.clock.advance(jiff::SignedDuration::from_hours(11));
+    let referer = app.url(&page);
+    let sent = browser.post_with(&format!("{page}/quantity"), &[("quantity", "6")], &[("referer", &referer)]).await;
+    assert_eq!((sent.status, sent.url.path()), (200, page.as_str()), "signed in again, on the page of the form");
+    let foreign = browser.post_with(&format!("{page}/quantity"), &[], &[("referer", "https://evil.example/x")]).await;
+    assert_eq!(foreign.status, 403);
+}

@@ -388,3 +388,92 @@ async fn a_slow_marketplace_does_not_use_up_the_ten_seconds() {
     app.settle().await;
     assert_eq!(app.facts(id).await.quantity, Some(9));
 }
+
+#[tokio::test]
+async fn looks_that_overlap_do_not_break_the_chain_that_leads_to_the_end() {
+    let app = TestApp::start().await;
+    let (id, _) = app.buy("starter", None).await;
+    // Microsoft does not know this operation, so several looks are needed before the subscription alone is followed.
+    let operation = Uuid::from_u128(55);
+    let suspend = body(id, operation, "Suspend");
+    let microsoft = Microsoft::new(&app);
+    for millis in [0, 1_100, 900, 600, 1_700, 300] {
+        app.clock.advance(SignedDuration::from_millis(millis));
+        assert_eq!(microsoft.notify(&suspend).await.0, 200);
+        app.drain().await;
+    }
+    app.settle().await;
+    let detail = app.detail(id).await;
+    let settled = detail.operations.iter().find(|known| known.id.0 == operation).unwrap().settled;
+    assert!(settled.is_some(), "without the help of the hourly comparison");
+}
+
+#[tokio::test]
+async fn a_plan_that_is_newer_than_our_memory_is_not_refused() {
+    use mediagenie::store::{Table, Write};
+    let app = TestApp::start().await;
+    let (id, browser) = app.buy("starter", None).await;
+    browser.get(&format!("/portal/subscriptions/{id}")).await;
+    // What we remember was listed before the publisher added the other plans.
+    let key = id.to_string();
+    let known = app.host.app.rows.get(Table("Subscriptions"), &key, "plans").await.unwrap().unwrap();
+    let mut plans: Vec<Value> = serde_json::from_str(&known.body).unwrap();
+    plans.retain(|plan| plan["id"] == "starter");
+    assert_eq!(plans.len(), 1);
+    let old = Write::Upsert { key: "plans".into(), body: json!(plans).to_string() };
+    app.host.app.rows.write(Table("Subscriptions"), &key, vec![old]).await.unwrap();
+    let operation = app.simulator.act(id, Action::ChangePlan("metered".into())).unwrap();
+    assert_eq!(app.simulator.deliver(operation).await, DeliveryOutcome::Delivered(200));
+    app.settle().await;
+    assert_eq!(app.facts(id).await.plan_id, "metered");
+}
+
+#[tokio::test]
+async fn a_webhook_without_the_plan_that_its_operation_names_is_not_refused() {
+    let app = TestApp::start().await;
+    let (id, _) = app.buy("starter", None).await;
+    let operation = app.simulator.act(id, Action::ChangePlan("metered".into())).unwrap();
+    let mut change = app.simulator.pending_webhooks()[0].body.clone();
+    change["planId"] = json!("");
+    assert_eq!(Microsoft::new(&app).notify(&change).await.0, 200);
+    app.simulator.deliver(operation).await;
+    app.settle().await;
+    assert_eq!(app.facts(id).await.plan_id, "metered");
+}
+
+#[tokio::test]
+async fn webhooks_of_a_subscription_that_ended_unseen_are_followed_by_the_comparison() {
+    let mut app = TestApp::start().await;
+    app.expect_leftovers();
+    let options = PurchaseOptions { auto_activate: true, ..PurchaseOptions::default() };
+    let id = app.purchase_by(&Person::contoso_buyer(), "starter", None, options).subscription_id;
+    app.simulator.act(id, Action::Unsubscribe).unwrap();
+    app.simulator.deliver_all().await;
+    app.simulator.faults().deny_tokens(true);
+    for _ in 0..8 {
+        app.drain().await;
+        app.clock.advance(SignedDuration::from_secs(100));
+    }
+    app.simulator.faults().clear();
+    app.run_timer("ReconcileSubscriptions").await;
+    let detail = app.detail(id).await;
+    assert_eq!(detail.subscription.facts.status, Status::Unsubscribed);
+    assert!(detail.operations.iter().all(|operation| operation.settled.is_some()));
+}
+
+#[tokio::test]
+async fn a_long_retry_after_is_waited_for_and_costs_no_tries() {
+    let app = TestApp::start().await;
+    let (id, _) = app.buy("starter", None).await;
+    let operation = app.simulator.act(id, Action::Suspend).unwrap();
+    app.simulator.deliver(operation).await;
+    app.clock.advance(SignedDuration::from_secs(2));
+    app.simulator.faults().throttle_next(1, 120);
+    app.drain().await;
+    app.clock.advance(SignedDuration::from_secs(60));
+    assert_eq!(app.drain().await, 0, "not before Microsoft's time");
+    app.clock.advance(SignedDuration::from_secs(61));
+    app.settle().await;
+    assert_eq!(app.facts(id).await.status, Status::Suspended);
+    assert_eq!(app.host.app.queues.depth("subscription-sync-poison").await.unwrap(), 0);
+}

@@ -31,6 +31,9 @@ pub enum ApiError {
     /// No answer, an answer that can not be read, 5xx or 429: it passes, and whether the call was done is not known.
     #[error("the marketplace can not be reached: {0}")]
     Unavailable(String),
+    /// 429 or 503 with a `Retry-After` longer than the caller's patience.
+    #[error("the marketplace asks us to wait {} s", wait.as_secs())]
+    Throttled { wait: Duration },
     /// 401 or 403 also with a new token: our app is not the one in the offer's technical configuration.
     #[error("the marketplace refuses our credentials: {0}")]
     Denied(String),
@@ -151,7 +154,7 @@ impl MarketplaceClient {
             Wish::Quantity { quantity } => self.http.patch(&address).json(&json!({ "quantity": quantity })),
             Wish::Cancel => self.http.delete(&address),
         };
-        let answer = self.once(&request).await?;
+        let answer = self.once(Patience::Long, &request).await?;
         let location =
             |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).and_then(wire::operation_in);
         Ok(Accepted { operation: location("operation-location").or_else(|| location("operation-id")) })
@@ -200,29 +203,30 @@ impl MarketplaceClient {
         patience: Patience,
         request: impl Fn() -> reqwest::RequestBuilder,
     ) -> Result<Answer, ApiError> {
-        let asked_to_wait = std::sync::Mutex::new(None);
-        (|| async {
-            let result = self.once(&request).await;
-            if let Err(Failure { wait, .. }) = &result {
-                *asked_to_wait.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = *wait;
-            }
-            result
-        })
-        .retry(patience.policy())
-        .when(|failure: &Failure| {
-            matches!(failure.error, ApiError::Unavailable(_))
-                && failure.wait.is_none_or(|wait| wait <= patience.longest_wait())
-        })
-        .adjust(|failure, pause| pause.map(|pause| failure.wait.unwrap_or(pause)))
-        .await
-        .map_err(|failure| failure.error)
+        (|| self.once(patience, &request))
+            .retry(patience.policy())
+            .when(|failure: &Failure| {
+                matches!(failure.error, ApiError::Unavailable(_))
+                    && failure.wait.is_none_or(|wait| wait <= patience.longest_wait())
+            })
+            .adjust(|failure, pause| pause.map(|pause| failure.wait.unwrap_or(pause)))
+            .await
+            .map_err(|failure: Failure| match failure.wait {
+                Some(wait) if wait > patience.longest_wait() => ApiError::Throttled { wait },
+                _ => failure.error,
+            })
     }
 
     /// Sends once, and a second time with a new token when the first was refused.
-    async fn once(&self, request: &impl Fn() -> reqwest::RequestBuilder) -> Result<Answer, Failure> {
+    async fn once(
+        &self,
+        patience: Patience,
+        request: &impl Fn() -> reqwest::RequestBuilder,
+    ) -> Result<Answer, Failure> {
         let mut token = self.tokens.current().await?;
         for last in [false, true] {
             let response = request()
+                .timeout(patience.per_request())
                 .bearer_auth(token.expose())
                 .send()
                 .await

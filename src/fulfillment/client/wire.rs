@@ -161,6 +161,9 @@ pub fn plans(body: &Value) -> Vec<Plan> {
 }
 
 pub fn operation(body: &Value) -> RemoteOperation {
+    if !body.is_object() {
+        return RemoteOperation::NotFound;
+    }
     RemoteOperation::Found {
         status: RemoteStatus::parse(&text(&body["status"])),
         action: Action::parse(&text(&body["action"])),

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::event::{Actor, Cause, Event, EventKind};
 use super::facts::{Facts, Plan, Status};
-use super::operation::{Decision, Operation, Outcome, RemoteOperation, decide, pause};
+use super::operation::{Action, Decision, Operation, Outcome, RemoteOperation, RemoteStatus, decide, pause};
 use super::subscription::{Subscription, Wish};
 use crate::foundation::ids::SubscriptionId;
 
@@ -20,6 +20,8 @@ pub struct Seen {
     pub operations: Vec<(Operation, RemoteOperation)>,
     /// The plans known for this customer; needed only for operations that are not decided yet.
     pub plans: Vec<Plan>,
+    /// How the operation of the row's change ended, when it is not among the open ones any more.
+    pub settled_change: Option<Outcome>,
 }
 
 /// What is to be stored, and done after that.
@@ -68,7 +70,7 @@ pub fn advance(seen: Seen, cause: &Cause, now: Timestamp) -> Step {
             step.events.push(row.log(now, Actor::Marketplace, operation.cause(), kind));
         }
     }
-    end_change(&mut row, cause, now, &mut step);
+    end_change(&mut row, seen.settled_change, cause, now, &mut step);
     advance_activation(&mut row, now, &mut step);
     row.next_check = step.look_again;
     step.row = Some(row);
@@ -90,6 +92,7 @@ fn discovered(
         activation: None,
         change: None,
         next_check: None,
+        contradiction: None,
         events: 0,
     };
     let kind = EventKind::Discovered { status: facts.status, plan: facts.plan_id.clone() };
@@ -102,6 +105,10 @@ fn adopt(row: &mut Subscription, mut facts: Facts, cause: &Cause, now: Timestamp
     let old = row.facts.clone();
     if old.status == Status::Unsubscribed && facts.status != Status::Unsubscribed {
         // Unsubscribed is final (contract 3.5), so the answer is old or wrong. Said once, not at every look.
+        if row.contradiction == Some(facts.status) {
+            return;
+        }
+        row.contradiction = Some(facts.status);
         let detail =
             format!("Microsoft answered {} for a subscription that is Unsubscribed; it stays so.", facts.status);
         events.push(row.log(now, Actor::Marketplace, cause.clone(), EventKind::Contradiction { detail }));
@@ -147,7 +154,13 @@ fn forgotten(
     now: Timestamp,
     events: &mut Vec<Event>,
 ) {
-    let ended = operations.iter().find(|(operation, _)| operation.action == super::operation::Action::Unsubscribe);
+    let gone = |remote: &RemoteOperation| {
+        matches!(
+            remote,
+            RemoteOperation::NotFound | RemoteOperation::Found { status: Some(RemoteStatus::Succeeded), .. }
+        )
+    };
+    let ended = operations.iter().find(|(operation, remote)| operation.action == Action::Unsubscribe && gone(remote));
     let Some((operation, _)) = ended else { return };
     if row.facts.status != Status::Unsubscribed {
         let kind = EventKind::StatusChanged { from: row.facts.status, to: Status::Unsubscribed };
@@ -173,6 +186,7 @@ fn decide_open(
     events: &mut Vec<Event>,
 ) {
     for (operation, remote) in operations.iter_mut().filter(|(operation, _)| operation.is_undecided()) {
+        operation.complete(remote);
         let (accept, reason) = decide(operation, remote, Some(&row.facts), plans);
         operation.decision = Some(Decision { accept, reason: reason.to_owned(), at: now });
         let kind = EventKind::Decided {
@@ -205,7 +219,7 @@ fn sooner(at: &mut Option<Timestamp>, candidate: Timestamp) {
 }
 
 /// Clears a wish that has come to its end.
-fn end_change(row: &mut Subscription, cause: &Cause, now: Timestamp, step: &mut Step) {
+fn end_change(row: &mut Subscription, settled_before: Option<Outcome>, cause: &Cause, now: Timestamp, step: &mut Step) {
     let Some(change) = &row.change else { return };
     let settled = change.operation.and_then(|id| step.operations.iter().find(|operation| operation.id == id)?.settled);
     let shows = match &change.wish {
@@ -215,8 +229,8 @@ fn end_change(row: &mut Subscription, cause: &Cause, now: Timestamp, step: &mut 
     };
     let lost = now.duration_since(change.requested) > LOST_CHANGE
         && (change.operation.is_none() || row.facts.status == Status::Unsubscribed);
-    let outcome = match settled {
-        Some((outcome, _)) => outcome,
+    let outcome = match settled.map(|(outcome, _)| outcome).or(settled_before) {
+        Some(outcome) => outcome,
         None if shows => Outcome::Succeeded,
         None if lost => Outcome::GivenUp,
         None => {
@@ -245,5 +259,8 @@ fn advance_activation(row: &mut Subscription, now: Timestamp, step: &mut Step) {
         activation.accepted = false;
         step.activate = true;
     }
-    sooner(&mut step.look_again, now + pause(activation.tries.saturating_sub(1).min(4)));
+    // Soon at first, then ever more calmly: the longer it has taken, the longer it may take.
+    let waited = now.duration_since(activation.tried.unwrap_or(now)) / 2;
+    let calm = waited.clamp(SignedDuration::from_secs(2), SignedDuration::from_mins(2));
+    sooner(&mut step.look_again, now + calm);
 }

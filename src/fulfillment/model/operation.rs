@@ -208,6 +208,14 @@ impl Operation {
         }
     }
 
+    /// Fills in what the webhook left out and Microsoft's operation says.
+    pub fn complete(&mut self, remote: &RemoteOperation) {
+        if let RemoteOperation::Found { plan, quantity, .. } = remote {
+            self.plan = self.plan.take().or_else(|| plan.clone());
+            self.quantity = self.quantity.or(*quantity);
+        }
+    }
+
     /// Whether it waits for our word.
     pub fn is_undecided(&self) -> bool {
         self.settled.is_none()
@@ -238,7 +246,8 @@ pub fn decide(
         return (true, "asked for by us");
     }
     if let RemoteOperation::Found { action, plan, quantity, .. } = remote {
-        let differs = *action != operation.action
+        let said = *action != Action::Other(String::new());
+        let differs = (said && *action != operation.action)
             || (plan.is_some()
                 && operation.plan.is_some()
                 && *plan != operation.plan

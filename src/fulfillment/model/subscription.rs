@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Actor, Cause, Event, EventKind};
-use super::facts::{Facts, Plan};
+use super::facts::{Facts, Plan, Status};
 use crate::foundation::ids::{ChangeId, OperationId, SubscriptionId};
 
 /// What somebody asks us to ask Microsoft for.
@@ -51,6 +51,9 @@ pub struct Subscription {
     pub change: Option<Change>,
     /// A message is on its way that looks again at this time.
     pub next_check: Option<Timestamp>,
+    /// A status that Microsoft named after the end, and that was not believed.
+    #[serde(default)]
+    pub contradiction: Option<Status>,
     /// How many timeline entries there are.
     pub events: u64,
 }
@@ -71,10 +74,10 @@ impl Subscription {
             return Some(Refusal::NotActive);
         }
         match wish {
-            Wish::Cancel if self.facts.status == super::facts::Status::Unsubscribed => Some(Refusal::NotActive),
+            Wish::Cancel if self.facts.status == Status::Unsubscribed => Some(Refusal::NotActive),
             Wish::Cancel if !self.facts.may_delete => Some(Refusal::NotAllowed),
             Wish::Cancel => None,
-            _ if self.facts.status != super::facts::Status::Subscribed => Some(Refusal::NotActive),
+            _ if self.facts.status != Status::Subscribed => Some(Refusal::NotActive),
             _ if !self.facts.may_update => Some(Refusal::NotAllowed),
             Wish::Plan { plan } if *plan == self.facts.plan_id => Some(Refusal::SameValue),
             Wish::Plan { plan } if !plans.iter().any(|offered| offered.id == *plan) => Some(Refusal::UnknownPlan),
@@ -127,7 +130,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::fulfillment::model::facts::{Party, Status, Term};
+    use crate::fulfillment::model::facts::{Party, Term};
 
     fn row(status: Status) -> Subscription {
         let now = Timestamp::UNIX_EPOCH;
@@ -156,6 +159,7 @@ mod tests {
             activation: None,
             change: None,
             next_check: None,
+            contradiction: None,
             events: 0,
         }
     }

@@ -15,6 +15,8 @@ use crate::store::StoreError;
 
 use super::sync::{self, SyncError, client};
 
+/// Longer than Microsoft may take to answer the call.
+const MAKE_SURE_AFTER: Duration = Duration::from_secs(30);
 const TRIES: usize = 6;
 
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,9 @@ pub async fn request_change(
     actor: Actor,
     cause: Cause,
 ) -> Result<(), ChangeError> {
+    // The message is on its way before anything is written or asked for: whatever happens to this request, somebody
+    // looks how it ended.
+    sync::request(app, id, MAKE_SURE_AFTER).await.map_err(SyncError::from)?;
     let change = write_down(app, id, wish, plans, actor, &cause).await?;
     match client(app)?.change(id, &change.wish).await {
         Ok(accepted) => {
@@ -52,7 +57,7 @@ pub async fn request_change(
             }
         }
         // Whether it was taken is not known. The wish stays, and the next look finds out.
-        Err(ApiError::Unavailable(error)) => {
+        Err(error @ (ApiError::Unavailable(_) | ApiError::Throttled { .. })) => {
             tracing::warn!(subscription = %id, change = %change.id, %error, "the outcome of a change is not known yet")
         }
         Err(error) => {
@@ -81,11 +86,19 @@ async fn edit<E: From<StoreError>>(
         };
         let Some((actor, kind)) = edit(&mut value)? else { return Ok(()) };
         let event = value.log(app.clock.now(), actor, cause.clone(), kind);
-        let known = match operation {
-            Some(operation) => repo::operation(app, id, operation.id).await?.is_some(),
-            None => true,
+        let mut known = match operation {
+            Some(operation) => repo::operation(app, id, operation.id).await?,
+            None => None,
         };
-        let operations: Vec<_> = operation.filter(|_| !known).map(repo::Change::New).into_iter().collect();
+        let operations: Vec<_> = match (operation, &mut known) {
+            (Some(operation), None) => vec![repo::Change::New(operation)],
+            // Its webhook or the comparison was quicker, and could not know that it is ours.
+            (Some(_), Some(found)) if found.value.source == Source::Marketplace => {
+                found.value.source = Source::Partner;
+                vec![repo::Change::Update(&found.value, &found.etag)]
+            }
+            _ => Vec::new(),
+        };
         match repo::save(app, id, Some((&value, Some(&etag))), &[event], &operations).await {
             Err(StoreError::Precondition | StoreError::AlreadyExists) => {}
             other => return Ok(other?),

@@ -1,6 +1,8 @@
 //! The buyer's first visit and every later one: the purchase token is kept on our side while the person signs in,
 //! resolved for them, and only for people of the tenants that bought or use it (marketplace contract 1.1, 8.1).
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,7 @@ const VISITS: Table = Table("Visits");
 const LIFE: SignedDuration = SignedDuration::from_hours(24);
 /// Real tokens have a few hundred characters.
 const LONGEST_TOKEN: usize = 6 * 1024;
+const MAKE_SURE_AFTER: Duration = Duration::from_secs(10);
 const TRIES: usize = 6;
 
 /// A purchase token on its way through sign-in.
@@ -59,6 +62,7 @@ impl From<StoreError> for VisitError {
 
 /// Keeps the token (decoded once from the address) and gives the id under which it waits.
 pub async fn start_visit(app: &App, token: &str) -> Result<VisitId, VisitError> {
+    client(app)?;
     // Some tools turn the plus signs of the token into blanks; it never has blanks of its own.
     let token = token.trim().replace(' ', "+");
     if token.is_empty() || token.len() > LONGEST_TOKEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -136,6 +140,8 @@ pub async fn activate(app: &App, id: SubscriptionId, customer: &Customer) -> Res
             _ => {}
         }
         if found.value.activation.is_none() {
+            // On its way before anything is written: it makes sure of the end, whatever happens to this request.
+            sync::request(app, id, MAKE_SURE_AFTER).await.map_err(SyncError::from)?;
             let now = app.clock.now();
             let actor =
                 Actor::Customer { tenant_id: user.tenant_id, object_id: user.object_id, name: user.name.clone() };
@@ -149,13 +155,13 @@ pub async fn activate(app: &App, id: SubscriptionId, customer: &Customer) -> Res
                 Err(error) => return Err(error.into()),
             }
         }
-        // The message makes sure of the end, whatever happens to this request.
-        sync::request(app, id, std::time::Duration::from_secs(2)).await.map_err(SyncError::from)?;
         return match sync::sync(app, id, &Cause::Landing, Patience::Short).await {
             Ok(Some(row)) => Ok(row.facts),
             Ok(None) => Err(ActivateError::NotFound),
             // It is written down and will be done; the next page shows how far it is.
-            Err(SyncError::Api(ApiError::Unavailable(_) | ApiError::Conflict(_))) => Ok(found.value.facts),
+            Err(SyncError::Api(ApiError::Unavailable(_) | ApiError::Throttled { .. } | ApiError::Conflict(_))) => {
+                Ok(found.value.facts)
+            }
             Err(error) => Err(error.into()),
         };
     }

@@ -9,7 +9,8 @@ use crate::foundation::ids::SubscriptionId;
 use crate::foundation::outbound::Patience;
 use crate::fulfillment::model::event::Cause;
 use crate::fulfillment::model::facts::{Facts, Status};
-use crate::fulfillment::model::operation::{Operation, Source};
+use crate::fulfillment::model::operation::{Action, Operation, Source};
+use crate::fulfillment::model::subscription::{Change, Wish};
 use crate::fulfillment::repo;
 
 use super::sync::{SyncError, client, sync};
@@ -49,11 +50,15 @@ pub async fn reconcile(app: &App) -> Result<Reconciled, SyncError> {
 /// Compares one; `true`: it needed a step.
 async fn one(app: &App, id: SubscriptionId, facts: &Facts) -> Result<bool, SyncError> {
     let row = repo::subscription(app, id).await?;
-    if facts.status == Status::Unsubscribed && row.is_none() {
+    if facts.status == Status::Unsubscribed && row.is_none() && !repo::has_open_operations(app, id).await? {
         // Long over before we ever saw it: Microsoft lists these for ever.
         return Ok(false);
     }
-    let found = if facts.status == Status::Unsubscribed { false } else { adopt_open_operations(app, id).await? };
+    let found = if facts.status == Status::Unsubscribed {
+        false
+    } else {
+        adopt_open_operations(app, id, row.as_ref().and_then(|row| row.value.change.as_ref())).await?
+    };
     let open = repo::has_open_operations(app, id).await?;
     let in_step = row.as_ref().is_some_and(|row| {
         let ours = &row.value;
@@ -74,14 +79,20 @@ async fn one(app: &App, id: SubscriptionId, facts: &Facts) -> Result<bool, SyncE
 }
 
 /// Stores operations that Microsoft waits for and that no webhook told us of. `true`: there were some.
-async fn adopt_open_operations(app: &App, id: SubscriptionId) -> Result<bool, SyncError> {
+async fn adopt_open_operations(app: &App, id: SubscriptionId, change: Option<&Change>) -> Result<bool, SyncError> {
     let mut found = false;
     for (operation, action, plan, quantity) in client(app)?.open_operations(id).await? {
+        // One that somebody asked us for, and whose id we have not written down yet, must not be acknowledged.
+        let ours = change.is_some_and(|change| match &change.wish {
+            Wish::Plan { plan: wanted } => action == Action::ChangePlan && plan.as_ref() == Some(wanted),
+            Wish::Quantity { quantity: wanted } => action == Action::ChangeQuantity && quantity == Some(*wanted),
+            Wish::Cancel => action == Action::Unsubscribe,
+        });
         let row = Operation {
             id: operation,
             subscription_id: id,
             action,
-            source: Source::Marketplace,
+            source: if ours { Source::Partner } else { Source::Marketplace },
             plan,
             quantity,
             received: app.clock.now(),

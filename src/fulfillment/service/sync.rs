@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -13,7 +13,8 @@ use crate::foundation::outbound::Patience;
 use crate::fulfillment::client::{ApiError, MarketplaceClient};
 use crate::fulfillment::model::advance::{Seen, Step, advance};
 use crate::fulfillment::model::event::{Actor, Cause, EventKind};
-use crate::fulfillment::model::operation::Operation;
+use crate::fulfillment::model::facts::Plan;
+use crate::fulfillment::model::operation::{Operation, Outcome};
 use crate::fulfillment::model::subscription::Subscription;
 use crate::fulfillment::repo::{self, Change, Found, LogEntry, Open};
 use crate::queue::QueueError;
@@ -104,7 +105,13 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
         log_arrivals(app, &open).await?;
         let mut step = advance(look(app, id, row.as_ref(), &open, patience).await?, cause, app.clock.now());
         if left_over {
-            step.look_again = Some(app.clock.now());
+            step.look_again = Some(app.clock.now() + SignedDuration::from_secs(1));
+        }
+        // Before the row says so: a message without its row does no harm, a row without its message would wait for the
+        // hourly comparison.
+        let next_check = schedule(app, id, scheduled, step.look_again).await?;
+        if let Some(row) = &mut step.row {
+            row.next_check = next_check;
         }
         let known = row.as_ref().map(|found| &found.etag);
         if known.is_none()
@@ -122,7 +129,6 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
                 {
                     repo::index(app, after).await?;
                 }
-                schedule(app, id, scheduled, &step).await?;
                 return Ok(step);
             }
             Err(error @ (StoreError::Precondition | StoreError::AlreadyExists)) => last = error,
@@ -136,30 +142,39 @@ fn change<'a>(operation: &'a Operation, open: &'a Open) -> Change<'a> {
     if operation.settled.is_some() { Change::Settle(operation, open) } else { Change::Update(operation, &open.etag) }
 }
 
-/// Enters webhooks that nobody has looked at yet into the staff's log. Repeating it changes nothing.
+/// Enters webhooks that nobody has looked at yet into the staff's log.
 async fn log_arrivals(app: &App, open: &[Open]) -> Result<(), StoreError> {
     for Open { value, .. } in open.iter().filter(|open| open.value.looks == 0 && open.value.body.is_some()) {
-        let (received, subscription) = (value.received, value.subscription_id);
-        let entry = LogEntry { received, subscription, operation: value.id, action: value.action.clone() };
-        repo::log_webhook(app, &entry).await?;
+        log_arrival(app, value).await?;
     }
     Ok(())
 }
 
-/// Sends the message for the next look, unless one that comes no later is on its way.
+/// Enters a webhook into the staff's log. Repeating it changes nothing.
+pub async fn log_arrival(app: &App, operation: &Operation) -> Result<(), StoreError> {
+    let Operation { id, subscription_id, action, received, .. } = operation;
+    let entry =
+        LogEntry { received: *received, subscription: *subscription_id, operation: *id, action: action.clone() };
+    repo::log_webhook(app, &entry).await
+}
+
+/// Makes sure that a message for the next look is on its way, and gives the time that the row may rely on. A message
+/// that is due within a second counts as arrived: it may be this very one, a little early.
 async fn schedule(
     app: &App,
     id: SubscriptionId,
-    scheduled: Option<jiff::Timestamp>,
-    step: &Step,
-) -> Result<(), SyncError> {
-    let Some(at) = step.look_again else { return Ok(()) };
+    scheduled: Option<Timestamp>,
+    wanted: Option<Timestamp>,
+) -> Result<Option<Timestamp>, SyncError> {
+    let Some(at) = wanted else { return Ok(None) };
     let now = app.clock.now();
-    if scheduled.is_some_and(|known| known > now && known <= at) {
-        return Ok(());
+    let under_way = |known: &Timestamp| *known > now + SignedDuration::from_secs(1) && *known <= at;
+    if let Some(known) = scheduled.filter(under_way) {
+        return Ok(Some(known));
     }
     let wait = at.duration_since(now).max(SignedDuration::ZERO);
-    Ok(request(app, id, Duration::try_from(wait).unwrap_or_default()).await?)
+    request(app, id, Duration::try_from(wait).unwrap_or_default()).await?;
+    Ok(Some(at))
 }
 
 /// Microsoft's view of the subscription and of its open operations. Operations are read first: what they brought
@@ -182,9 +197,33 @@ async fn look(
         Err(ApiError::NotFound) => None,
         Err(error) => return Err(error.into()),
     };
-    let plans =
-        if open.iter().any(|found| found.value.is_undecided()) { repo::plans(app, id).await? } else { Vec::new() };
-    Ok(Seen { id, row: row.map(|found| found.value.clone()), facts, operations, plans })
+    let undecided = open.iter().any(|open| open.value.is_undecided());
+    let plans = if undecided { fresh_plans(app, id).await } else { Vec::new() };
+    let settled_change = settled_change(app, row.map(|found| &found.value), open).await?;
+    Ok(Seen { id, row: row.map(|found| found.value.clone()), facts, operations, plans, settled_change })
+}
+
+/// The plans as Microsoft lists them now; none when they can not be had. A change must never be refused because of a
+/// list that has grown old.
+pub async fn fresh_plans(app: &App, id: SubscriptionId) -> Vec<Plan> {
+    let Ok(client) = client(app) else { return Vec::new() };
+    match client.plans(id, Patience::Short).await {
+        Ok(plans) => plans,
+        Err(error) => {
+            tracing::info!(subscription = %id, %error, "the plans can not be listed; Microsoft's own checks have to do");
+            Vec::new()
+        }
+    }
+}
+
+/// How the operation of the change under way ended, when it ended before the change knew of it.
+async fn settled_change(app: &App, row: Option<&Subscription>, open: &[Open]) -> Result<Option<Outcome>, StoreError> {
+    let Some(id) = row.and_then(|row| row.change.as_ref()?.operation) else { return Ok(None) };
+    if open.iter().any(|open| open.value.id == id) {
+        return Ok(None);
+    }
+    let found = repo::operation(app, row.map_or(SubscriptionId(id.0), |row| row.id), id).await?;
+    Ok(found.and_then(|found| found.value.settled).map(|(outcome, _)| outcome))
 }
 
 /// Sends our word on changes that wait for it, and notes that it was taken. A failure here is no failure of the look:
@@ -237,7 +276,7 @@ async fn activate(app: &App, row: &Subscription, patience: Patience) -> Result<b
         Err(ApiError::Refused(reason)) => Some(reason.clone()),
         Err(ApiError::NotFound) => Some("the marketplace says that it is over".to_owned()),
         // Not known whether it was taken: the next look tells, and tries again when it is due.
-        Err(ApiError::Unavailable(_) | ApiError::Conflict(_)) => {
+        Err(ApiError::Unavailable(_) | ApiError::Throttled { .. } | ApiError::Conflict(_)) => {
             return Err(answer.err().map_or(SyncError::Off, SyncError::Api));
         }
         Err(ApiError::Denied(_)) => return Err(answer.err().map_or(SyncError::Off, SyncError::Api)),

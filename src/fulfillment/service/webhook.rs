@@ -1,7 +1,7 @@
 //! A webhook arrives: it is stored before anything else, a change of plan or seats is decided at once, and the rest is
 //! left to [`super::sync`]. The caller has been proven already.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::app::App;
 use crate::foundation::outbound::Patience;
@@ -75,12 +75,18 @@ async fn remember(app: &App, webhook: &Webhook, body: &[u8]) -> Result<Operation
         looks: 0,
         settled: None,
     };
-    let delay = if operation.action.is_change() { AFTER_ANSWER } else { Duration::ZERO };
-    // Together, so that they share a commit. A message without its row does no harm.
-    let (inserted, sent) =
-        tokio::join!(repo::insert_operation(app, &operation), sync::request(app, operation.subscription_id, delay));
+    // Together, so that they share a commit. The message waits a moment; should the row take longer than that, it is
+    // sent again, or it might be worked on before there is anything to work on.
+    let started = Instant::now();
+    let (inserted, sent) = tokio::join!(
+        repo::insert_operation(app, &operation),
+        sync::request(app, operation.subscription_id, AFTER_ANSWER)
+    );
     let inserted = inserted?;
     sent.map_err(SyncError::from)?;
+    if started.elapsed() > AFTER_ANSWER / 2 {
+        sync::request(app, operation.subscription_id, AFTER_ANSWER).await.map_err(SyncError::from)?;
+    }
     if inserted {
         return Ok(operation);
     }
@@ -89,6 +95,7 @@ async fn remember(app: &App, webhook: &Webhook, body: &[u8]) -> Result<Operation
             if known.value.body.is_none() {
                 // We started it, and its webhook is here now. Losing this write to another writer loses nothing.
                 known.value.body = operation.body.clone();
+                sync::log_arrival(app, &operation).await?;
                 match repo::save(
                     app,
                     operation.subscription_id,
@@ -128,7 +135,13 @@ async fn decide_now(app: &App, operation: Operation) -> Result<Decision, Receive
         Err(crate::fulfillment::ApiError::NotFound) => None,
         Err(error) => return Err(SyncError::from(error).into()),
     };
-    let (accept, reason) = decide(&operation, &remote, facts.as_ref(), &plans?);
+    let mut operation = operation;
+    operation.complete(&remote);
+    let (mut accept, mut reason) = decide(&operation, &remote, facts.as_ref(), &plans?);
+    if !accept {
+        // Perhaps only because the plans that we remember have grown old.
+        (accept, reason) = decide(&operation, &remote, facts.as_ref(), &sync::fresh_plans(app, subscription).await);
+    }
     let decision = Decision { accept, reason: reason.to_owned(), at: app.clock.now() };
     for _ in 0..TRIES {
         let Some(mut found) = repo::operation(app, subscription, id).await? else { return Ok(decision) };
@@ -136,6 +149,7 @@ async fn decide_now(app: &App, operation: Operation) -> Result<Decision, Receive
             return Ok(earlier);
         }
         found.value.decision = Some(decision.clone());
+        found.value.complete(&remote);
         let mut row = repo::subscription(app, subscription).await?;
         let kind =
             EventKind::Decided { action: operation.action.clone(), operation: id, accept, reason: reason.to_owned() };

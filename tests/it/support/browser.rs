@@ -13,7 +13,6 @@ use url::Url;
 pub struct Page {
     pub status: u16,
     pub url: Url,
-    pub headers: reqwest::header::HeaderMap,
     pub body: String,
 }
 
@@ -163,7 +162,7 @@ impl Browser {
                     method = Method::GET;
                 }
                 // The template engine writes slashes as entities; a browser reads them as slashes.
-                _ => return Page { status, url, headers, body: response.text().await.unwrap().replace("&#x2f;", "/") },
+                _ => return Page { status, url, body: response.text().await.unwrap().replace("&#x2f;", "/") },
             }
         }
         panic!("redirected too often: {url}");
