@@ -61,7 +61,7 @@ impl Queues for EmbeddedQueues {
         let (queue, text) = (queue.to_owned(), text.to_owned());
         let (now, visible, receipt) = (self.now_plus(Duration::ZERO), self.now_plus(delay), self.database.next_etag());
         self.database
-            .write(move |connection| {
+            .write_single(move |connection| {
                 connection
                     .prepare_cached("INSERT INTO messages(queue, body, inserted, visible, dequeued, receipt) VALUES(?1, ?2, ?3, ?4, 0, ?5)")?
                     .execute(params![queue, text, now, visible, receipt])
@@ -112,7 +112,7 @@ impl Queues for EmbeddedQueues {
         let (mut renewed, visible, receipt) = (message.clone(), self.now_plus(hide), self.database.next_etag());
         let (id, old) = key(message)?;
         self.database
-            .write(move |connection| {
+            .write_single(move |connection| {
                 let changed = connection
                     .prepare_cached("UPDATE messages SET visible = ?3, receipt = ?4 WHERE id = ?1 AND receipt = ?2")?
                     .execute(params![id, old, visible, receipt])?;
@@ -129,7 +129,7 @@ impl Queues for EmbeddedQueues {
     async fn delete(&self, _queue: QueueName<'_>, message: &Message) -> Result<(), QueueError> {
         let (id, receipt) = key(message)?;
         self.database
-            .write(move |connection| {
+            .write_single(move |connection| {
                 let changed = connection
                     .prepare_cached("DELETE FROM messages WHERE id = ?1 AND receipt = ?2")?
                     .execute(params![id, receipt])?;

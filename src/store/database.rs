@@ -20,8 +20,10 @@ const READERS: usize = 2;
 const GROUP: usize = 256;
 /// While writers come in crowds, the next group is gathered for this long: fewer commits, each for more.
 const GATHER: Duration = Duration::from_micros(150);
-/// Pages in the log before they are folded into the file; SQLite's 1,000 make every hundredth commit a slow one.
-const CHECKPOINT_PAGES: i64 = 4_000;
+/// The log is folded into the file by a thread of its own, this often while there is something to fold, so that no
+/// writer waits for it. Only a log of this many pages (64 MiB) makes the writing thread do it itself.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(250);
+const LONGEST_LOG: i64 = 16_000;
 const CACHE_KIB: i64 = 8 * 1024;
 /// How many ETags one start reserves; numbers never come twice, also after a crash.
 const ETAG_BLOCK: i64 = 1 << 40;
@@ -56,8 +58,14 @@ pub enum OpenError {
 
 type Reader = Box<dyn FnOnce(&Connection) + Send>;
 /// Runs inside the group's transaction and hands back what to do once its commit is known. `Err` undoes this job only.
-type Writer = Box<dyn FnOnce(&Connection) -> Result<Completion, Completion> + Send>;
+type Work = Box<dyn FnOnce(&Connection) -> Result<Completion, Completion> + Send>;
 type Completion = Box<dyn FnOnce(Result<(), &str>) + Send>;
+
+struct Writer {
+    work: Work,
+    /// It changes by one statement only, which SQLite undoes by itself; a savepoint would double its cost.
+    single: bool,
+}
 
 /// A handle; clones share the same threads. The file is closed when the last clone goes.
 #[derive(Clone)]
@@ -100,7 +108,10 @@ impl Database {
             )
             .map_err(|error| damaged_or(&path, error))?;
         let (writer, writes) = channel();
-        std::thread::spawn(move || write_loop(connection, &writes));
+        let (committed, commits) = channel();
+        std::thread::spawn(move || write_loop(connection, &writes, &committed));
+        let folding = Connection::open(&path).map_err(|error| OpenError::Sqlite(path.clone(), error))?;
+        std::thread::spawn(move || checkpoint_loop(&folding, &commits));
         let (reader, reads) = channel();
         let reads = Arc::new(Mutex::new(reads));
         for _ in 0..READERS {
@@ -151,8 +162,27 @@ impl Database {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     {
+        self.submit(false, job).await
+    }
+
+    /// The same for a job with one changing statement.
+    pub async fn write_single<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
+        self.submit(true, job).await
+    }
+
+    async fn submit<T, E, F>(&self, single: bool, job: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
-        let job: Writer = Box::new(move |connection| {
+        let work: Work = Box::new(move |connection| {
             let result = job(connection);
             let failed = result.is_err();
             let completion: Completion = Box::new(move |committed| {
@@ -164,7 +194,7 @@ impl Database {
             });
             if failed { Err(completion) } else { Ok(completion) }
         });
-        self.writer.send(job).map_err(|_| stopped())?;
+        self.writer.send(Writer { work, single }).map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
 }
@@ -189,7 +219,7 @@ fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let prepare = || -> rusqlite::Result<(i64, i64)> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LONGEST_LOG)?;
         tune(&connection)?;
         connection.execute_batch(SCHEMA)?;
         // With the log folded in, the file must hold as many pages as its header says: a file cut short is found
@@ -235,7 +265,17 @@ fn read_loop(connection: &Connection, jobs: &Mutex<Receiver<Reader>>) {
     }
 }
 
-fn write_loop(connection: Connection, jobs: &Receiver<Writer>) {
+/// Folds the log into the file behind the writer's back, without ever holding it up, until the writer ends.
+fn checkpoint_loop(connection: &Connection, commits: &Receiver<()>) {
+    while commits.recv().is_ok() {
+        std::thread::sleep(CHECKPOINT_EVERY);
+        while commits.try_recv().is_ok() {}
+        // What can not be folded now (a full disk, say) is tried again after the next commit.
+        let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    }
+}
+
+fn write_loop(connection: Connection, jobs: &Receiver<Writer>, committed: &Sender<()>) {
     let mut crowded = false;
     while let Ok(first) = jobs.recv() {
         let mut group = vec![first];
@@ -249,6 +289,8 @@ fn write_loop(connection: Connection, jobs: &Receiver<Writer>) {
         }
         crowded = group.len() > 2;
         commit_group(&connection, group);
+        // The other end lives as long as this one.
+        let _ = committed.send(());
     }
 }
 
@@ -256,23 +298,22 @@ fn write_loop(connection: Connection, jobs: &Receiver<Writer>) {
 fn commit_group(connection: &Connection, group: Vec<Writer>) {
     let mut completions = Vec::with_capacity(group.len());
     let mut outcome = run(connection, "BEGIN IMMEDIATE");
-    for job in group {
+    for Writer { work, single } in group {
         if outcome.is_err() {
             // The transaction never began or is broken: run nothing, but answer everybody.
-            completions.push(Box::new(|_: Result<(), &str>| drop(job)) as Completion);
+            completions.push(Box::new(|_: Result<(), &str>| drop(work)) as Completion);
             continue;
         }
-        let result =
-            connection.prepare_cached("SAVEPOINT job").and_then(|mut s| s.execute([])).map(|_| job(connection));
-        outcome = match result {
+        let guarded = if single { Ok(()) } else { run(connection, "SAVEPOINT job") };
+        outcome = match guarded.map(|()| work(connection)) {
             Err(error) => Err(error),
             Ok(Ok(completion)) => {
                 completions.push(completion);
-                run(connection, "RELEASE job")
+                if single { Ok(()) } else { run(connection, "RELEASE job") }
             }
             Ok(Err(completion)) => {
                 completions.push(completion);
-                connection.execute_batch("ROLLBACK TO job; RELEASE job")
+                if single { Ok(()) } else { connection.execute_batch("ROLLBACK TO job; RELEASE job") }
             }
         };
     }

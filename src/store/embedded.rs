@@ -60,11 +60,14 @@ impl RowStore for EmbeddedRows {
         check_writes(partition, &writes)?;
         let partition = partition.to_owned();
         let first = self.database.clone();
-        self.database
-            .write(move |connection| {
-                writes.into_iter().map(|write| apply(connection, table, &partition, write, first.next_etag())).collect()
-            })
-            .await
+        let single = writes.len() == 1;
+        let work = move |connection: &Connection| {
+            writes
+                .into_iter()
+                .map(|write| apply(connection, table, &partition, write, first.next_etag()))
+                .collect::<Result<Vec<_>, StoreError>>()
+        };
+        if single { self.database.write_single(work).await } else { self.database.write(work).await }
     }
 
     async fn check(&self) -> Result<(), StoreError> {
