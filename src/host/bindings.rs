@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
 use http::Method;
+use once_cell::sync::OnceCell;
 use percent_encoding::percent_decode_str;
 use rust_embed::RustEmbed;
 use serde::Deserialize;
@@ -86,13 +88,21 @@ struct Binding {
     schedule: Option<String>,
 }
 
+/// What is embedded can not change while the process lives.
+static LOADED: OnceCell<Arc<Functions>> = OnceCell::new();
+
 impl Functions {
-    pub fn load() -> Result<Self, BindingError> {
+    /// All embedded functions, read once in a process.
+    pub fn load() -> Result<Arc<Self>, BindingError> {
+        LOADED.get_or_try_init(|| Self::read().map(Arc::new)).cloned()
+    }
+
+    fn read() -> Result<Self, BindingError> {
         let mut all = Vec::new();
         for path in Folders::iter() {
             let Some((name, _)) = path.split_once('/') else { continue };
             let data = Folders::get(&path).map(|file| file.data).unwrap_or_default();
-            all.push(read(name, &data)?);
+            all.push(read_function(name, &data)?);
         }
         for (name, _) in TABLE {
             if !all.iter().any(|function| function.name == *name) {
@@ -131,7 +141,7 @@ impl Functions {
     }
 }
 
-fn read(name: &str, data: &[u8]) -> Result<Function, BindingError> {
+fn read_function(name: &str, data: &[u8]) -> Result<Function, BindingError> {
     let unreadable = |what: String| BindingError::Unreadable(name.to_owned(), what);
     let file: File = serde_json::from_slice(data).map_err(|error| unreadable(error.to_string()))?;
     let binding = file

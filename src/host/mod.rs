@@ -32,6 +32,6 @@ pub struct Host {
 impl Host {
     pub fn new(app: Arc<App>) -> Result<Self, BindingError> {
         let security_headers = edge::security_headers(&app.settings).into();
-        Ok(Self { app, functions: Arc::new(Functions::load()?), security_headers })
+        Ok(Self { app, functions: Functions::load()?, security_headers })
     }
 }

@@ -21,6 +21,8 @@ const HIDE: Duration = Duration::from_secs(30);
 /// Pauses of an idle poller, doubling between these.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest pause where looking costs next to nothing: messages become visible by the passing of time, too.
+const LONGEST_LOCAL_PAUSE: Duration = Duration::from_millis(500);
 
 /// Works on one queue until `shutdown` says so, then finishes what it has begun.
 pub async fn run(host: Host, function: Function, mut shutdown: watch::Receiver<bool>) {
@@ -29,6 +31,7 @@ pub async fn run(host: Host, function: Function, mut shutdown: watch::Receiver<b
     let mut running = JoinSet::new();
     let mut pause = SHORTEST_PAUSE;
     let bell = host.app.queues.bell();
+    let longest_pause = if bell.is_some() { LONGEST_LOCAL_PAUSE } else { LONGEST_PAUSE };
     while !*shutdown.borrow() {
         while running.try_join_next().is_some() {}
         let Ok(permit) = Arc::clone(&free).acquire_owned().await else { break };
@@ -39,7 +42,7 @@ pub async fn run(host: Host, function: Function, mut shutdown: watch::Receiver<b
             Ok(received) => received,
             Err(error) => {
                 tracing::warn!(queue, %error, "the queue can not be read; trying again");
-                pause = LONGEST_PAUSE;
+                pause = longest_pause;
                 Vec::new()
             }
         };
@@ -52,7 +55,7 @@ pub async fn run(host: Host, function: Function, mut shutdown: watch::Receiver<b
             };
             tokio::select! {
                 () = ring => pause = SHORTEST_PAUSE,
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(longest_pause),
                 _ = shutdown.changed() => {}
             }
             continue;

@@ -69,7 +69,9 @@ impl Queues for EmbeddedQueues {
                     .map_err(QueueError::from)
             })
             .await?;
-        self.bell.notify_waiters();
+        if delay.is_zero() {
+            self.bell.notify_waiters();
+        }
         Ok(())
     }
 

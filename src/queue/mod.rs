@@ -74,7 +74,7 @@ pub trait Queues: Send + Sync + std::fmt::Debug {
     /// How many messages there are, hidden and delayed ones included. On Azure approximate.
     async fn depth(&self, queue: QueueName<'_>) -> Result<usize, QueueError>;
 
-    /// Rings when a message was sent by this process, where the backend can tell; a poller then need not wait.
+    /// Rings when this process has made a message visible, where the backend can tell; a poller then need not wait.
     fn bell(&self) -> Option<Arc<Notify>> {
         None
     }

@@ -193,3 +193,27 @@ async fn pages_speak_chinese_when_the_browser_does() {
     let english = browser.post("/language", &[("language", "en"), ("return", "/")]).await;
     assert!(english.says("lang=\"en\""), "the choice is remembered");
 }
+
+#[test]
+fn no_token_whatever_its_bytes_breaks_the_page() {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let app = runtime.block_on(TestApp::start());
+    let browser = runtime.block_on(app.signed_in(&Person::contoso_buyer()));
+    let mut runner = TestRunner::new(Config { cases: 150, ..Config::default() });
+    let bytes = proptest::collection::vec(any::<u8>(), 0..200);
+    let texts = "[A-Za-z0-9+/=%&;# ]{0,200}";
+    let tokens = prop_oneof![
+        bytes
+            .prop_map(|bytes| percent_encoding::percent_encode(&bytes, percent_encoding::NON_ALPHANUMERIC).to_string()),
+        texts.prop_map(|text| text.replace(' ', "+").replace('#', "%23")),
+    ];
+    runner
+        .run(&tokens, |token| {
+            let page = runtime.block_on(browser.get(&format!("/marketplace/landing?token={token}")));
+            prop_assert!(page.status < 500, "{} for {token}", page.status);
+            Ok(())
+        })
+        .unwrap();
+}

@@ -10,4 +10,6 @@ pub mod advance;
 pub mod event;
 pub mod facts;
 pub mod operation;
+#[cfg(test)]
+mod samples;
 pub mod subscription;

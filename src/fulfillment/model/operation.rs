@@ -164,7 +164,41 @@ pub fn pause(looks: u32) -> SignedDuration {
     SignedDuration::from_secs(SECONDS[index])
 }
 
+/// What an operation is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    pub action: Action,
+    pub plan: Option<String>,
+    pub quantity: Option<u64>,
+}
+
 impl Operation {
+    /// One that nobody has looked at yet.
+    pub fn new(
+        id: OperationId,
+        subscription_id: SubscriptionId,
+        source: Source,
+        asked: Asked,
+        received: Timestamp,
+    ) -> Self {
+        let Asked { action, plan, quantity } = asked;
+        Self {
+            id,
+            subscription_id,
+            action,
+            source,
+            plan,
+            quantity,
+            received,
+            body: None,
+            remote: None,
+            decision: None,
+            acknowledged: false,
+            looks: 0,
+            settled: None,
+        }
+    }
+
     /// One look at Microsoft's operation and at the subscription as it is now.
     pub fn look(&mut self, remote: &RemoteOperation, facts: Option<&Facts>, now: Timestamp) {
         let outcome = match remote {
@@ -300,62 +334,16 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::fulfillment::model::facts::{Party, Term};
+    use crate::fulfillment::model::samples::{facts, plan};
 
     fn now() -> Timestamp {
         "2026-03-02T09:00:00Z".parse().unwrap()
     }
 
     fn operation(action: Action, plan: Option<&str>, quantity: Option<u64>) -> Operation {
-        Operation {
-            id: OperationId(Uuid::from_u128(1)),
-            subscription_id: SubscriptionId(Uuid::from_u128(2)),
-            action,
-            source: Source::Marketplace,
-            plan: plan.map(str::to_owned),
-            quantity,
-            received: now(),
-            body: Some("{}".into()),
-            remote: None,
-            decision: None,
-            acknowledged: false,
-            looks: 0,
-            settled: None,
-        }
-    }
-
-    fn facts(status: Status) -> Facts {
-        Facts {
-            name: "n".into(),
-            offer_id: "mediagenie-preview".into(),
-            plan_id: "team".into(),
-            quantity: Some(5),
-            status,
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term: Term::default(),
-            auto_renew: true,
-            is_free_trial: false,
-            is_test: false,
-            may_update: true,
-            may_delete: true,
-            created: None,
-        }
-    }
-
-    fn plan(id: &str, most: Option<u64>) -> Plan {
-        Plan {
-            id: id.into(),
-            name: id.into(),
-            description: String::new(),
-            per_seat: true,
-            min_quantity: Some(2),
-            max_quantity: most,
-            has_free_trial: false,
-            is_private: false,
-            prices: vec![],
-            dimensions: vec![],
-        }
+        let (id, subscription) = (OperationId(Uuid::from_u128(1)), SubscriptionId(Uuid::from_u128(2)));
+        let asked = Asked { action, plan: plan.map(str::to_owned), quantity };
+        Operation::new(id, subscription, Source::Marketplace, asked, now())
     }
 
     #[test]

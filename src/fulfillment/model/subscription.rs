@@ -130,26 +130,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::fulfillment::model::facts::{Party, Term};
+    use crate::fulfillment::model::samples::{facts, plan};
 
     fn row(status: Status) -> Subscription {
         let now = Timestamp::UNIX_EPOCH;
-        let facts = Facts {
-            name: String::new(),
-            offer_id: "o".into(),
-            plan_id: "team".into(),
-            quantity: Some(5),
-            status,
-            beneficiary: Party::default(),
-            purchaser: Party::default(),
-            term: Term::default(),
-            auto_renew: true,
-            is_free_trial: false,
-            is_test: false,
-            may_update: true,
-            may_delete: true,
-            created: None,
-        };
+        let facts = facts(status);
         let id = SubscriptionId(Uuid::from_u128(1));
         Subscription {
             id,
@@ -164,24 +149,9 @@ mod tests {
         }
     }
 
-    fn plan(id: &str) -> Plan {
-        Plan {
-            id: id.into(),
-            name: id.into(),
-            description: String::new(),
-            per_seat: true,
-            min_quantity: Some(2),
-            max_quantity: Some(10),
-            has_free_trial: false,
-            is_private: false,
-            prices: vec![],
-            dimensions: vec![],
-        }
-    }
-
     #[test]
     fn wishes_are_refused_for_a_reason_or_not_at_all() {
-        let plans = [plan("team"), plan("gold")];
+        let plans = [plan("team", Some(10)), plan("gold", Some(10))];
         let to = |id: &str| Wish::Plan { plan: id.into() };
         let seats = |quantity| Wish::Quantity { quantity };
         let active = row(Status::Subscribed);

@@ -8,7 +8,7 @@ use crate::foundation::ids::{ChangeId, OperationId, SubscriptionId};
 use crate::fulfillment::client::ApiError;
 use crate::fulfillment::model::event::{Actor, Cause, EventKind};
 use crate::fulfillment::model::facts::Plan;
-use crate::fulfillment::model::operation::{Action, Operation, Source};
+use crate::fulfillment::model::operation::{Action, Asked, Operation, Source};
 use crate::fulfillment::model::subscription::{Change, Refusal, Subscription, Wish};
 use crate::fulfillment::repo::{self, Found};
 use crate::store::StoreError;
@@ -141,21 +141,8 @@ async fn link(
         Wish::Quantity { quantity } => (Action::ChangeQuantity, None, Some(*quantity)),
         Wish::Cancel => (Action::Unsubscribe, None, None),
     };
-    let row = Operation {
-        id: operation,
-        subscription_id: id,
-        action: action.clone(),
-        source: Source::Partner,
-        plan,
-        quantity,
-        received: app.clock.now(),
-        body: None,
-        remote: None,
-        decision: None,
-        acknowledged: false,
-        looks: 0,
-        settled: None,
-    };
+    let asked = Asked { action: action.clone(), plan, quantity };
+    let row = Operation::new(operation, id, Source::Partner, asked, app.clock.now());
     edit(app, id, cause, Some(&row), |row| {
         Ok(match row.change.as_mut().filter(|current| current.id == change.id && current.operation.is_none()) {
             Some(current) => {

@@ -9,7 +9,7 @@ use crate::foundation::ids::SubscriptionId;
 use crate::foundation::outbound::Patience;
 use crate::fulfillment::model::event::Cause;
 use crate::fulfillment::model::facts::{Facts, Status};
-use crate::fulfillment::model::operation::{Action, Operation, Source};
+use crate::fulfillment::model::operation::{Action, Asked, Operation, Source};
 use crate::fulfillment::model::subscription::{Change, Wish};
 use crate::fulfillment::repo;
 
@@ -88,21 +88,8 @@ async fn adopt_open_operations(app: &App, id: SubscriptionId, change: Option<&Ch
             Wish::Quantity { quantity: wanted } => action == Action::ChangeQuantity && quantity == Some(*wanted),
             Wish::Cancel => action == Action::Unsubscribe,
         });
-        let row = Operation {
-            id: operation,
-            subscription_id: id,
-            action,
-            source: if ours { Source::Partner } else { Source::Marketplace },
-            plan,
-            quantity,
-            received: app.clock.now(),
-            body: None,
-            remote: None,
-            decision: None,
-            acknowledged: false,
-            looks: 0,
-            settled: None,
-        };
+        let source = if ours { Source::Partner } else { Source::Marketplace };
+        let row = Operation::new(operation, id, source, Asked { action, plan, quantity }, app.clock.now());
         found |= repo::insert_operation(app, &row).await?;
     }
     Ok(found)

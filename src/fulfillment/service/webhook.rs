@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::foundation::outbound::Patience;
 use crate::fulfillment::client::Webhook;
 use crate::fulfillment::model::event::{Actor, Cause, EventKind};
-use crate::fulfillment::model::operation::{Decision, Operation, decide};
+use crate::fulfillment::model::operation::{Asked, Decision, Operation, decide};
 use crate::fulfillment::repo::{self, Change};
 use crate::store::StoreError;
 
@@ -60,20 +60,10 @@ pub async fn receive(app: &App, webhook: &Webhook, body: &[u8]) -> Result<Answer
 /// Makes the operation durable, once, together with the message that leads to its end. When this returns, the webhook
 /// may be acknowledged: nothing can be lost any more.
 async fn remember(app: &App, webhook: &Webhook, body: &[u8]) -> Result<Operation, ReceiveError> {
+    let asked = Asked { action: webhook.action.clone(), plan: webhook.plan.clone(), quantity: webhook.quantity };
     let operation = Operation {
-        id: webhook.operation,
-        subscription_id: webhook.subscription,
-        action: webhook.action.clone(),
-        source: webhook.source,
-        plan: webhook.plan.clone(),
-        quantity: webhook.quantity,
-        received: app.clock.now(),
         body: Some(kept(body)),
-        remote: None,
-        decision: None,
-        acknowledged: false,
-        looks: 0,
-        settled: None,
+        ..Operation::new(webhook.operation, webhook.subscription, webhook.source, asked, app.clock.now())
     };
     // Together, so that they share a commit. The message waits a moment; should the row take longer than that, it is
     // sent again, or it might be worked on before there is anything to work on.
