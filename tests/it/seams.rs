@@ -106,3 +106,47 @@ async fn what_has_expired_is_removed_and_nothing_else() {
     assert_eq!(expiry::purge(&rows, now).await.unwrap(), 0);
     assert_eq!(expiry::purge(&rows, now + hours(30)).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn a_managed_identitys_token_is_asked_for_as_documented_and_kept_until_shortly_before_its_end() {
+    use mediagenie::foundation::clock::{Clock as _, VirtualClock};
+    use warp::Filter as _;
+    let clock = Arc::new(VirtualClock::at("2026-03-02T09:00:00Z".parse().unwrap()));
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (seen, times) = (Arc::clone(&asked), Arc::clone(&clock));
+    // The endpoint of Functions and App Service: a secret header, and the end as a text of seconds.
+    let endpoint = warp::get().and(warp::header::<String>("x-identity-header")).and(warp::query::raw()).map(
+        move |header: String, query: String| {
+            seen.lock().unwrap().push(query);
+            let status =
+                if header == "proof" { warp::http::StatusCode::OK } else { warp::http::StatusCode::UNAUTHORIZED };
+            let end = times.now().as_second() + 3600;
+            warp::reply::with_status(
+                warp::reply::json(&serde_json::json!({"access_token": "t", "expires_on": end.to_string()})),
+                status,
+            )
+        },
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Some(format!("http://{}/msi/token", listener.local_addr().unwrap()));
+    tokio::spawn(warp::serve(endpoint).incoming(listener).run());
+    let identity = |header: &str| {
+        let endpoint = IdentityEndpoint { url: url.clone(), header: Secret::new(header) };
+        ManagedIdentity::new(outbound::client().unwrap(), clock.clone(), endpoint, Some("client-1".into()))
+    };
+    let right = identity("proof");
+    for minutes in [0, 30, 20] {
+        clock.advance(jiff::SignedDuration::from_mins(minutes));
+        assert_eq!(right.token("https://storage.azure.com/").await.unwrap().secret.expose(), "t");
+    }
+    assert_eq!(asked.lock().unwrap().len(), 1, "kept");
+    clock.advance(jiff::SignedDuration::from_mins(6));
+    right.token("https://storage.azure.com/").await.unwrap();
+    let queries = asked.lock().unwrap().clone();
+    assert_eq!(queries.len(), 2, "renewed within five minutes of its end");
+    for part in ["api-version=2019-08-01", "resource=https%3A%2F%2Fstorage.azure.com%2F", "client_id=client-1"] {
+        assert!(queries[0].contains(part), "{queries:?}");
+    }
+    let error = identity("wrong").token("https://storage.azure.com/").await.unwrap_err();
+    assert!(error.to_string().contains("401"), "{error}");
+}
