@@ -69,7 +69,7 @@ where
     B: Buf,
     E: std::fmt::Display,
 {
-    let started = Instant::now();
+    let (started, _arrival) = (Instant::now(), host.arrival());
     let id = RequestId::new(host.app.clock.now(), &*host.app.random);
     let request = Request {
         id: id.clone(),

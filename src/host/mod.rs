@@ -15,6 +15,7 @@ pub mod scheduler;
 pub mod serve;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderName, HeaderValue};
 
@@ -27,11 +28,34 @@ pub struct Host {
     pub app: Arc<App>,
     pub functions: Arc<Functions>,
     security_headers: Arc<[(HeaderName, HeaderValue)]>,
+    /// Requests being answered.
+    in_flight: Arc<AtomicUsize>,
 }
+
+/// As many requests at the same time are a crowd, to which background work gives way.
+const CROWD: usize = 16;
 
 impl Host {
     pub fn new(app: Arc<App>) -> Result<Self, BindingError> {
         let security_headers = edge::security_headers(&app.settings).into();
-        Ok(Self { app, functions: Functions::load()?, security_headers })
+        Ok(Self { app, functions: Functions::load()?, security_headers, in_flight: Arc::default() })
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) >= CROWD
+    }
+
+    /// Counts a request for as long as the value lives.
+    fn arrival(&self) -> Arrival {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Arrival(Arc::clone(&self.in_flight))
+    }
+}
+
+struct Arrival(Arc<AtomicUsize>);
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

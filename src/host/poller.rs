@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::bindings::{Function, Trigger};
@@ -15,6 +15,8 @@ use crate::queue::{Message, QueueError};
 
 /// Messages worked on at the same time, for each queue function.
 const PARALLEL: usize = 16;
+/// The same while requests come in a crowd: a webhook has ten seconds, a message has time.
+const PARALLEL_WHEN_CROWDED: usize = 2;
 const MOST_TRIES: u32 = 5;
 /// A message whose worker died comes back after this; renewed at a third of it.
 const HIDE: Duration = Duration::from_secs(30);
@@ -27,18 +29,21 @@ const LONGEST_LOCAL_PAUSE: Duration = Duration::from_millis(500);
 /// Works on one queue until `shutdown` says so, then finishes what it has begun.
 pub async fn run(host: Host, function: Function, mut shutdown: watch::Receiver<bool>) {
     let Trigger::Queue { queue } = function.trigger.clone() else { return };
-    let (function, free) = (Arc::new(function), Arc::new(Semaphore::new(PARALLEL)));
+    let function = Arc::new(function);
     let mut running = JoinSet::new();
     let mut pause = SHORTEST_PAUSE;
     let bell = host.app.queues.bell();
     let longest_pause = if bell.is_some() { LONGEST_LOCAL_PAUSE } else { LONGEST_PAUSE };
     while !*shutdown.borrow() {
         while running.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { break };
-        drop(permit);
+        let allowed = if host.is_crowded() { PARALLEL_WHEN_CROWDED } else { PARALLEL };
+        if running.len() >= allowed {
+            running.join_next().await;
+            continue;
+        }
         // Asked for before looking, so that a message sent in between is not slept over.
         let rung = bell.as_ref().map(|bell| bell.notified());
-        let received = match host.app.queues.receive(&queue, free.available_permits().max(1), HIDE).await {
+        let received = match host.app.queues.receive(&queue, allowed - running.len(), HIDE).await {
             Ok(received) => received,
             Err(error) => {
                 tracing::warn!(queue, %error, "the queue can not be read; trying again");
@@ -63,11 +68,7 @@ pub async fn run(host: Host, function: Function, mut shutdown: watch::Receiver<b
         pause = SHORTEST_PAUSE;
         for message in received {
             let (host, function, queue) = (host.clone(), Arc::clone(&function), queue.clone());
-            let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
-            running.spawn(async move {
-                work(&host, &function, &queue, message).await;
-                drop(permit);
-            });
+            running.spawn(async move { work(&host, &function, &queue, message).await });
         }
     }
     while running.join_next().await.is_some() {}
