@@ -84,17 +84,7 @@ fn discovered(
     now: Timestamp,
     events: &mut Vec<Event>,
 ) -> Subscription {
-    let mut row = Subscription {
-        id,
-        facts: facts.clone(),
-        first_seen: now,
-        checked: now,
-        activation: None,
-        change: None,
-        next_check: None,
-        contradiction: None,
-        events: 0,
-    };
+    let mut row = Subscription::new(id, facts.clone(), now);
     let kind = EventKind::Discovered { status: facts.status, plan: facts.plan_id.clone() };
     events.push(row.log(now, Actor::Marketplace, cause.clone(), kind));
     row

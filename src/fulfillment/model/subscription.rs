@@ -59,6 +59,21 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// One that was seen for the first time, with nothing asked of us yet.
+    pub fn new(id: SubscriptionId, facts: Facts, now: Timestamp) -> Self {
+        Self {
+            id,
+            facts,
+            first_seen: now,
+            checked: now,
+            activation: None,
+            change: None,
+            next_check: None,
+            contradiction: None,
+            events: 0,
+        }
+    }
+
     /// Appends an entry to the timeline; the caller stores it in the same batch as the row.
     pub fn log(&mut self, at: Timestamp, actor: Actor, cause: Cause, kind: EventKind) -> Event {
         self.events += 1;
@@ -133,20 +148,7 @@ mod tests {
     use crate::fulfillment::model::samples::{facts, plan};
 
     fn row(status: Status) -> Subscription {
-        let now = Timestamp::UNIX_EPOCH;
-        let facts = facts(status);
-        let id = SubscriptionId(Uuid::from_u128(1));
-        Subscription {
-            id,
-            facts,
-            first_seen: now,
-            checked: now,
-            activation: None,
-            change: None,
-            next_check: None,
-            contradiction: None,
-            events: 0,
-        }
+        Subscription::new(SubscriptionId(Uuid::from_u128(1)), facts(status), Timestamp::UNIX_EPOCH)
     }
 
     #[test]

@@ -270,16 +270,12 @@ async fn note_acknowledged(app: &App, operation: &Operation, accept: bool) -> Re
 
 /// Calls Activate and notes the answer. `true`: look again at once.
 async fn activate(app: &App, row: &Subscription, patience: Patience) -> Result<bool, SyncError> {
-    let answer = client(app)?.activate(row.id, &row.facts.plan_id, row.facts.quantity, patience).await;
-    let refused = match &answer {
+    let refused = match client(app)?.activate(row.id, &row.facts.plan_id, row.facts.quantity, patience).await {
         Ok(()) => None,
-        Err(ApiError::Refused(reason)) => Some(reason.clone()),
+        Err(ApiError::Refused(reason)) => Some(reason),
         Err(ApiError::NotFound) => Some("the marketplace says that it is over".to_owned()),
         // Not known whether it was taken: the next look tells, and tries again when it is due.
-        Err(ApiError::Unavailable(_) | ApiError::Throttled { .. } | ApiError::Conflict(_)) => {
-            return Err(answer.err().map_or(SyncError::Off, SyncError::Api));
-        }
-        Err(ApiError::Denied(_)) => return Err(answer.err().map_or(SyncError::Off, SyncError::Api)),
+        Err(error) => return Err(error.into()),
     };
     for _ in 0..TRIES {
         let Some(mut found) = repo::subscription(app, row.id).await? else { return Ok(false) };
