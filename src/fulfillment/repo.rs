@@ -5,7 +5,7 @@
 //! | `Subscriptions` | subscription id | `subscription` | our row |
 //! | | | `event:<999...-number>` | timeline, newest first |
 //! | | | `operation:<id>` | one operation; inserted once, so a repeated webhook changes nothing |
-//! | | | `open:<id>` | a mark for each operation that is not settled: a look reads these, however many are long over |
+//! | | | `open:<id>` | a mark for each operation that is not settled: a look reads these, however many are long over; holds what decides whose turn it is |
 //! | | | `plans` | the plans last listed for this customer |
 //! | `SubscriptionIndex` | `all` | `<reversed time first seen>:<id>` | summary, for the staff's list |
 //! | | `tenant:<id>` or `person:<tenant>:<object>` | subscription id | whose it is, for the portal |
@@ -109,6 +109,19 @@ pub async fn operations(app: &App, id: SubscriptionId) -> Result<Vec<Operation>,
     scan(app, id, "operation:").await?.iter().map(decode).collect()
 }
 
+/// The body of a mark: what decides whose turn it is, so that a look reads only the operations that it takes.
+#[derive(Debug, Serialize, Deserialize)]
+struct Mark {
+    looks: u32,
+    received: Timestamp,
+}
+
+impl Mark {
+    fn of(operation: &Operation) -> Self {
+        Self { looks: operation.looks, received: operation.received }
+    }
+}
+
 /// An operation that is not settled, with the ETags of its row and of its mark.
 #[derive(Debug, Clone)]
 pub struct Open {
@@ -117,19 +130,27 @@ pub struct Open {
     pub mark: Etag,
 }
 
-/// The operations that are not settled, the least looked at first.
-pub async fn open_operations(app: &App, id: SubscriptionId) -> Result<Vec<Open>, StoreError> {
-    let marks = scan(app, id, "open:").await?;
-    let ids: Vec<OperationId> = marks.iter().filter_map(|mark| mark.key.strip_prefix("open:")?.parse().ok()).collect();
-    let rows = join_all(ids.iter().map(|operation_id| operation(app, id, *operation_id))).await;
+/// The operations that are not settled, the least looked at first, and whether there are more than `limit`.
+pub async fn open_operations(app: &App, id: SubscriptionId, limit: usize) -> Result<(Vec<Open>, bool), StoreError> {
+    let mut marks = Vec::new();
+    for row in scan(app, id, "open:").await? {
+        let Some(operation_id) = row.key.strip_prefix("open:").and_then(|id| id.parse::<OperationId>().ok()) else {
+            continue;
+        };
+        let mark: Mark = decode(&row)?;
+        marks.push((mark.looks, mark.received, operation_id, row.etag));
+    }
+    marks.sort_by_key(|(looks, received, operation_id, _)| (*looks, *received, *operation_id));
+    let more = marks.len() > limit;
+    marks.truncate(limit);
+    let rows = join_all(marks.iter().map(|(_, _, operation_id, _)| operation(app, id, *operation_id))).await;
     let mut open = Vec::with_capacity(rows.len());
-    for (row, mark) in rows.into_iter().zip(marks) {
+    for (row, (_, _, _, mark)) in rows.into_iter().zip(marks) {
         if let Some(Found { value, etag }) = row? {
-            open.push(Open { value, etag, mark: mark.etag });
+            open.push(Open { value, etag, mark });
         }
     }
-    open.sort_by_key(|open| (open.value.looks, open.value.received, open.value.id));
-    Ok(open)
+    Ok((open, more))
 }
 
 /// Whether any operation is not settled.
@@ -166,6 +187,8 @@ pub async fn insert_operation(app: &App, operation: &Operation) -> Result<bool, 
 pub enum Change<'a> {
     New(&'a Operation),
     Update(&'a Operation, &'a Etag),
+    /// It was looked at and is not over.
+    Keep(&'a Operation, &'a Open),
     /// It is over: its mark goes.
     Settle(&'a Operation, &'a Open),
 }
@@ -192,10 +215,14 @@ pub async fn save(
         match change {
             Change::New(operation) => {
                 writes.push(Write::insert(operation_key(operation.id), operation)?);
-                writes.push(Write::insert(open_key(operation.id), &())?);
+                writes.push(Write::insert(open_key(operation.id), &Mark::of(operation))?);
             }
             Change::Update(operation, etag) => {
                 writes.push(Write::replace(operation_key(operation.id), operation, (*etag).clone())?);
+            }
+            Change::Keep(operation, open) => {
+                writes.push(Write::replace(operation_key(operation.id), operation, open.etag.clone())?);
+                writes.push(Write::replace(open_key(operation.id), &Mark::of(operation), open.mark.clone())?);
             }
             Change::Settle(operation, open) => {
                 writes.push(Write::replace(operation_key(operation.id), operation, open.etag.clone())?);

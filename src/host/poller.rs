@@ -16,7 +16,7 @@ use crate::queue::{Message, QueueError};
 /// Messages worked on at the same time, for each queue function.
 const PARALLEL: usize = 16;
 /// The same while requests come in a crowd: a webhook has ten seconds, a message has time.
-const PARALLEL_WHEN_CROWDED: usize = 2;
+const PARALLEL_WHEN_CROWDED: usize = 1;
 const MOST_TRIES: u32 = 5;
 /// A message whose worker died comes back after this; renewed at a third of it.
 const HIDE: Duration = Duration::from_secs(30);

@@ -99,9 +99,7 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
     for _ in 0..TRIES {
         let row = repo::subscription(app, id).await?;
         let scheduled = row.as_ref().and_then(|found| found.value.next_check);
-        let mut open = repo::open_operations(app, id).await?;
-        let left_over = open.len() > MOST_OPERATIONS;
-        open.truncate(MOST_OPERATIONS);
+        let (open, left_over) = repo::open_operations(app, id, MOST_OPERATIONS).await?;
         log_arrivals(app, &open).await?;
         let mut step = advance(look(app, id, row.as_ref(), &open, patience).await?, cause, app.clock.now());
         if left_over {
@@ -139,7 +137,7 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
 }
 
 fn change<'a>(operation: &'a Operation, open: &'a Open) -> Change<'a> {
-    if operation.settled.is_some() { Change::Settle(operation, open) } else { Change::Update(operation, &open.etag) }
+    if operation.settled.is_some() { Change::Settle(operation, open) } else { Change::Keep(operation, open) }
 }
 
 /// Enters webhooks that nobody has looked at yet into the staff's log.
