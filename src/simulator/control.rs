@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::Simulator;
 use super::faults::Switches;
 use super::http::{Reply, Request, json_reply};
+use super::millionths;
 use super::model::{Action, Subscription};
 use super::people::{self, Person};
 use super::state::PurchaseOptions;
@@ -84,6 +85,14 @@ struct Advance {
     seconds: i64,
 }
 
+/// `POST /simulator/managed-app`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManagedApp {
+    resource_uri: String,
+    plan: String,
+}
+
 pub async fn answer(simulator: &Simulator, request: &Request) -> Reply {
     let verb = request.param("verb");
     let outcome = match (request.method.clone(), verb) {
@@ -94,12 +103,17 @@ pub async fn answer(simulator: &Simulator, request: &Request) -> Reply {
             Ok(json!({ "pending": simulator.pending_webhooks(), "log": simulator.webhook_log() }))
         }
         (Method::GET, "webhook-token") => Ok(json!({ "token": simulator.webhook_token() })),
+        (Method::GET, "usage") => Ok(usage(simulator)),
         (Method::GET, "faults") => Ok(json!(simulator.faults().get())),
         (Method::POST, "purchase") => read(request).and_then(|order| purchase(simulator, order)),
         (Method::POST, "act") => read::<ActOrder>(request).and_then(|order| {
             let subscription = order.subscription;
             let operation = simulator.act(subscription, order.action()?)?;
             Ok(json!({ "operation": operation }))
+        }),
+        (Method::POST, "managed-app") => read::<ManagedApp>(request).map(|app| {
+            simulator.register_managed_app(&app.resource_uri, &app.plan);
+            json!({})
         }),
         (Method::POST, "deliver-all") => Ok(json!({ "delivered": simulator.deliver_all().await })),
         (Method::POST, "settle") => {
@@ -137,6 +151,20 @@ fn subscriptions(simulator: &Simulator) -> Value {
         let books = &turn.state;
         let all = books.order.iter().filter_map(|id| books.subscriptions.get(id));
         json!({ "subscriptions": all.map(Subscription::view).collect::<Vec<_>>() })
+    })
+}
+
+/// Quantities are decimal text.
+fn usage(simulator: &Simulator) -> Value {
+    simulator.turn(|turn| {
+        let all = turn.state.usage.entries().iter().map(|usage| {
+            json!({
+                "resource": usage.resource, "dimension": usage.dimension, "hour": usage.hour, "plan": usage.plan,
+                "quantity": millionths::text(usage.quantity), "usage_event_id": usage.usage_event_id,
+                "booked_at": usage.booked_at, "recon_status": usage.recon_status(turn.now),
+            })
+        });
+        json!({ "usage": all.collect::<Vec<_>>() })
     })
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The switches. All off is the calm world.
@@ -50,6 +50,20 @@ pub struct Switches {
     pub next_link_base: Option<String>,
     /// Webhook tokens in the version 1 form (`appid`, version 1 issuer).
     pub webhook_token_v1: bool,
+    /// The next so many POSTs of usage are booked and then answered 500, so that the caller does not know.
+    pub metering_drop_answer_next: u32,
+    /// The next so many usage events are accepted with half their quantity, and the answer says so.
+    pub metering_accept_other_quantity_next: u32,
+    /// The next so many items of batches answer `Error`.
+    pub metering_item_error_next: u32,
+    /// The metering API answers 503; everything else works.
+    pub metering_down: bool,
+    /// The metering API answers 503 until this business time.
+    pub metering_down_until: Option<Timestamp>,
+    /// Every usage event answers `ResourceNotAuthorized`.
+    pub metering_unauthorized_resources: bool,
+    /// Every usage event answers this status and is not booked.
+    pub metering_status_override: Option<String>,
 }
 
 /// The switches, shared between the caller and the running simulator.
@@ -159,6 +173,34 @@ impl Faults {
 
     pub fn webhook_token_v1(&self, on: bool) {
         self.change(|switches| switches.webhook_token_v1 = on);
+    }
+
+    pub fn metering_drop_answer_next(&self, posts: u32) {
+        self.change(|switches| switches.metering_drop_answer_next = posts);
+    }
+
+    pub fn metering_accept_other_quantity_next(&self, events: u32) {
+        self.change(|switches| switches.metering_accept_other_quantity_next = events);
+    }
+
+    pub fn metering_item_error_next(&self, items: u32) {
+        self.change(|switches| switches.metering_item_error_next = items);
+    }
+
+    pub fn metering_down(&self, on: bool) {
+        self.change(|switches| switches.metering_down = on);
+    }
+
+    pub fn metering_down_until(&self, until: Option<Timestamp>) {
+        self.change(|switches| switches.metering_down_until = until);
+    }
+
+    pub fn metering_unauthorized_resources(&self, on: bool) {
+        self.change(|switches| switches.metering_unauthorized_resources = on);
+    }
+
+    pub fn metering_status_override(&self, status: Option<&str>) {
+        self.change(|switches| switches.metering_status_override = status.map(str::to_owned));
     }
 
     /// Takes one from a countdown; true when there was one to take.

@@ -59,7 +59,20 @@ fn label(door: Door, method: &Method) -> Option<&'static str> {
 }
 
 pub async fn answer(simulator: &Simulator, door: Door, request: &Request) -> Reply {
-    let reply = match label(door, &request.method) {
+    let label = label(door, &request.method);
+    let serve = |turn: &mut Turn<'_>| serve(simulator, turn, label.unwrap_or_default(), request);
+    call(simulator, label, request, serve).await
+}
+
+/// What every call to the marketplace has in common: it is counted by its label, faults strike, the caller has to
+/// prove who it is. Without a label the method is not allowed.
+pub async fn call(
+    simulator: &Simulator,
+    label: Option<&'static str>,
+    request: &Request,
+    serve: impl FnOnce(&mut Turn<'_>) -> Reply,
+) -> Reply {
+    let reply = match label {
         Some(label) => {
             simulator.count(label);
             let delay = simulator.faults().get().delay_milliseconds;
@@ -69,7 +82,7 @@ pub async fn answer(simulator: &Simulator, door: Door, request: &Request) -> Rep
             fault(simulator)
                 .or_else(|| refuse_caller(simulator, request))
                 .or_else(|| refuse_version(request))
-                .unwrap_or_else(|| simulator.turn(|turn| serve(simulator, turn, label, request)))
+                .unwrap_or_else(|| simulator.turn(serve))
         }
         None => json_reply(405, &message("The method is not allowed here")),
     };

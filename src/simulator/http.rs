@@ -18,7 +18,7 @@ use uuid::Uuid;
 use warp::Filter as _;
 
 use super::Simulator;
-use super::{control, entra, fulfillment, pages};
+use super::{control, entra, fulfillment, metering, pages};
 
 /// Nothing that is sent to Microsoft is larger.
 const LARGEST_BODY: usize = 1 << 20;
@@ -103,6 +103,7 @@ pub fn with_header(mut reply: Reply, name: HeaderName, value: &str) -> Reply {
 enum Room {
     Entra(entra::Door),
     Api(fulfillment::Door),
+    Metering(metering::Door),
     Control,
     Pages,
 }
@@ -113,6 +114,7 @@ static ROUTES: LazyLock<Router<Room>> = LazyLock::new(|| {
         .iter()
         .map(|(path, door)| (*path, Room::Entra(*door)))
         .chain(fulfillment::ROUTES.iter().map(|(path, door)| (*path, Room::Api(*door))))
+        .chain(metering::ROUTES.iter().map(|(path, door)| (*path, Room::Metering(*door))))
         .chain(pages::ROUTES.iter().map(|path| (*path, Room::Pages)))
         .chain([("/simulator/{verb}", Room::Control)]);
     for (path, room) in all {
@@ -133,6 +135,7 @@ async fn answer(simulator: Simulator, mut request: Request) -> Reply {
     let reply = match room {
         Room::Entra(door) => entra::answer(&simulator, door, &request),
         Room::Api(door) => fulfillment::answer(&simulator, door, &request).await,
+        Room::Metering(door) => metering::answer(&simulator, door, &request).await,
         Room::Control => control::answer(&simulator, &request).await,
         Room::Pages => pages::answer(&simulator, &request).await,
     };

@@ -177,6 +177,7 @@ impl Turn<'_> {
         if let Some(subscription) = self.state.subscriptions.get_mut(&id) {
             subscription.refuse_all("The subscription was cancelled.");
             subscription.status = Status::Unsubscribed;
+            subscription.ended_at = Some(at);
             subscription.activates_at = None;
         }
         self.begin(id, Action::Unsubscribe, source, OperationStatus::Succeeded, at)

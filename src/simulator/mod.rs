@@ -1,10 +1,11 @@
 //! The outside world for demo and tests: a simulated Microsoft with its commercial marketplace and its Entra sign-in,
 //! served over real HTTP, so that the product meets it through its ordinary settings.
 //!
-//! It owns: the marketplace's books (`state`, `model`, `lifecycle`, `publisher`), the two HTTP faces (`fulfillment`,
-//! `entra`), webhooks on their way to the product (`webhooks`), what may go wrong (`faults`), what is sold and to whom
-//! (`catalogue`, `people`), and pages and a JSON API to drive it by hand (`pages`, `control`). It knows nothing of the
-//! product but two addresses: the landing page and the webhook. Everything is in memory and gone at the end.
+//! It owns: the marketplace's books (`state`, `model`, `lifecycle`, `publisher`; metered usage in `usage` and
+//! `millionths`), the three HTTP faces (`fulfillment`, `metering`, `entra`), webhooks on their way to the product
+//! (`webhooks`), what may go wrong (`faults`), what is sold and to whom (`catalogue`, `people`), and pages and a JSON API
+//! to drive it by hand (`pages`, `control`). It knows nothing of the product but two addresses: the landing page and the
+//! webhook. Everything is in memory and gone at the end.
 //!
 //! The behaviour follows `marketplace contract`, with the oddities that were observed on the real service.
 //! Two clocks: tokens live by the base clock that is given in; business time (terms, deadlines, windows of decision) is
@@ -18,6 +19,10 @@ mod fulfillment;
 mod http;
 mod keys;
 mod lifecycle;
+mod metering;
+#[cfg(test)]
+mod metering_tests;
+mod millionths;
 pub mod model;
 mod pages;
 pub mod people;
@@ -25,6 +30,7 @@ mod publisher;
 mod state;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -47,6 +53,7 @@ pub use faults::Faults;
 pub use model::Action;
 pub use people::{Person, people};
 pub use state::{Purchase, PurchaseOptions, WebhookAttempt};
+pub use usage::{BookedUsage, ReconStatus};
 pub use webhooks::{DeliveryOutcome, PendingWebhook};
 
 /// Who sends the webhooks.
@@ -299,7 +306,7 @@ impl Simulator {
     }
 
     /// How many calls of a kind were seen, whatever was answered: `resolve`, `activate`, `get`, `list`, `plans`,
-    /// `patch`, `delete`, `operations`, `operation.get`, `operation.patch`, `token`, `keys`.
+    /// `patch`, `delete`, `operations`, `operation.get`, `operation.patch`, `usage`, `usage.batch`, `usage.list`, `token`, `keys`.
     pub fn request_count(&self, label: &str) -> u64 {
         lock(&self.0.counts).get(label).copied().unwrap_or(0)
     }

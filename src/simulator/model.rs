@@ -126,6 +126,8 @@ pub struct Subscription {
     /// The activation that is on its way will fail.
     pub activation_fails: bool,
     pub suspended_at: Option<Timestamp>,
+    /// When it was cancelled or given up.
+    pub ended_at: Option<Timestamp>,
     pub operations: Vec<Operation>,
 }
 

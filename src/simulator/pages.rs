@@ -1,4 +1,4 @@
-//! The pages of the simulated marketplace: offers, purchases, webhooks, and the controls for faults and clock.
+//! The pages of the simulated marketplace: offers, purchases, webhooks, metered usage, and the controls for faults and clock.
 //! Server-rendered, no scripts; every form answers with a redirect to the page it came from.
 
 use std::collections::HashMap;
@@ -18,6 +18,7 @@ use super::catalogue::{self, OFFER_ID};
 use super::control::ActOrder;
 use super::faults::Switches;
 use super::http::{Reply, Request, empty, html, redirect, reply, with_header};
+use super::millionths;
 use super::model::{Operation, Subscription};
 use super::people;
 use super::state::{PurchaseOptions, Webhook};
@@ -32,6 +33,7 @@ pub const ROUTES: &[&str] = &[
     "/configure/{id}",
     "/webhooks",
     "/webhooks/{id}/deliver",
+    "/usage",
     "/controls",
     "/controls/faults",
     "/controls/clear",
@@ -48,6 +50,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("purchases.html", include_str!("templates/purchases.html")),
         ("purchase.html", include_str!("templates/purchase.html")),
         ("webhooks.html", include_str!("templates/webhooks.html")),
+        ("usage.html", include_str!("templates/usage.html")),
         ("log.html", include_str!("templates/log.html")),
         ("controls.html", include_str!("templates/controls.html")),
         ("sign_in.html", include_str!("templates/sign_in.html")),
@@ -87,6 +90,7 @@ pub async fn answer(simulator: &Simulator, request: &Request) -> Reply {
             simulator.deliver(request.id("id").unwrap_or_default()).await;
             back(&request.form(), "/webhooks")
         }
+        (false, ["usage"]) => usage(simulator),
         (false, ["controls"]) => controls(simulator),
         (true, ["controls", "faults"]) => set_faults(simulator, &request.form()),
         (true, ["controls", "clear"]) => {
@@ -280,6 +284,29 @@ fn webhooks(simulator: &Simulator) -> Reply {
     html(200, render("webhooks.html", context! { here => "webhooks", webhooks, back => "/webhooks" }))
 }
 
+/// Booked usage, the newest first.
+fn usage(simulator: &Simulator) -> Reply {
+    const MOST: usize = 500;
+    let (all, usage): (usize, Vec<Value>) = simulator.turn(|turn| {
+        let entries = turn.state.usage.entries();
+        let shown = entries.iter().rev().take(MOST).map(|usage| {
+            let id = Uuid::parse_str(&usage.resource).ok().filter(|id| turn.state.subscriptions.contains_key(id));
+            context! {
+                resource => &usage.resource,
+                purchase => id.map(|id| id.to_string()),
+                dimension => &usage.dimension,
+                plan => &usage.plan,
+                quantity => millionths::text(usage.quantity),
+                hour => moment(usage.hour),
+                booked => moment(usage.booked_at),
+                status => usage.recon_status(turn.now).name(),
+            }
+        });
+        (entries.len(), shown.collect())
+    });
+    html(200, render("usage.html", context! { here => "usage", usage, all }))
+}
+
 /// How far the clock is to be moved: a number of days, or `month` for the same day of the next month.
 fn step(now: Timestamp, wanted: &str) -> SignedDuration {
     if wanted == "month" {
@@ -320,6 +347,12 @@ fn set_faults(simulator: &Simulator, form: &HashMap<String, String>) -> Reply {
             token_endpoint_down: on("token_endpoint_down"),
             deny_tokens: on("deny_tokens"),
             webhook_token_v1: on("webhook_token_v1"),
+            metering_drop_answer_next: number("metering_drop_answer_next"),
+            metering_accept_other_quantity_next: number("metering_accept_other_quantity_next"),
+            metering_item_error_next: number("metering_item_error_next"),
+            metering_down: on("metering_down"),
+            metering_unauthorized_resources: on("metering_unauthorized_resources"),
+            metering_status_override: form.get("metering_status_override").filter(|status| !status.is_empty()).cloned(),
             ..switches.clone()
         };
     });

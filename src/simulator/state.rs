@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::faults::Faults;
 use super::model::Subscription;
 use super::people::Person;
+use super::usage::UsageBook;
 use crate::foundation::rng::Random;
 
 /// A purchase token opens the landing page for this long.
@@ -117,6 +118,10 @@ pub struct State {
     pub webhooks: Vec<Webhook>,
     webhook_index: HashMap<Uuid, usize>,
     pub log: Vec<WebhookAttempt>,
+    /// Metered usage that was accepted.
+    pub usage: UsageBook,
+    /// Plans of the managed apps that are deployed, by address in lower case.
+    pub managed_apps: HashMap<String, String>,
     /// Business time minus base time.
     pub offset: SignedDuration,
 }
@@ -220,6 +225,7 @@ impl Turn<'_> {
             activates_at: None,
             activation_fails: false,
             suspended_at: None,
+            ended_at: None,
             operations: Vec::new(),
         };
         if options.auto_activate {

@@ -29,17 +29,17 @@ async fn product(status: Arc<AtomicU16>) -> String {
     url
 }
 
-struct World {
-    simulator: Simulator,
+pub(super) struct World {
+    pub(super) simulator: Simulator,
     clock: Arc<VirtualClock>,
     /// What the product answers to webhooks.
     answer: Arc<AtomicU16>,
-    http: Client,
-    token: String,
+    pub(super) http: Client,
+    pub(super) token: String,
 }
 
 impl World {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let clock = Arc::new(VirtualClock::at("2026-01-31T10:00:00Z".parse().unwrap()));
         let answer = Arc::new(AtomicU16::new(200));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -57,7 +57,7 @@ impl World {
         world
     }
 
-    fn base(&self) -> &str {
+    pub(super) fn base(&self) -> &str {
         self.simulator.base_url()
     }
 
@@ -87,7 +87,7 @@ impl World {
         self.call(method, path).json(&body).send().await.unwrap().status().as_u16()
     }
 
-    fn bought(&self, plan: &str) -> Uuid {
+    pub(super) fn bought(&self, plan: &str) -> Uuid {
         let options = PurchaseOptions { auto_activate: true, ..PurchaseOptions::default() };
         let made = self.simulator.purchase("mediagenie", plan, None, &Person::contoso_buyer(), None, options);
         made.subscription_id
@@ -373,7 +373,7 @@ async fn every_page_says_that_it_is_simulated() {
     let id = world.bought("team");
     world.simulator.act(id, Action::ChangeQuantity(3)).unwrap();
     world.simulator.deliver_all().await;
-    for path in ["/", "/purchases", &format!("/purchases/{id}"), "/webhooks", "/controls", "/purchases/x"] {
+    for path in ["/", "/purchases", &format!("/purchases/{id}"), "/webhooks", "/usage", "/controls", "/purchases/x"] {
         let page = world.http.get(format!("{}{path}", world.base())).send().await.unwrap();
         assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
         let text = page.text().await.unwrap();
