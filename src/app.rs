@@ -13,6 +13,7 @@ use crate::foundation::rng::Random;
 use crate::foundation::settings::{Settings, Storage, StorageAccount};
 use crate::fulfillment::MarketplaceClient;
 use crate::identity::{SignInClient, SigningKeys};
+use crate::metering::{Catalogue, Lanes};
 use crate::pages::Pages;
 use crate::queue::{AzureQueues, EmbeddedQueues, QueueError, Queues};
 use crate::store::{AzureRows, Database, EmbeddedRows, OpenError, RowStore};
@@ -35,6 +36,10 @@ pub struct App {
     /// Sign-in with Entra; None when `MARKETPLACE_MODE=false`.
     pub sign_in: Option<SignInClient>,
     pub pages: Pages,
+    /// What is sold by quantity.
+    pub catalogue: Catalogue,
+    /// Records on their way into the ledger.
+    pub lanes: Lanes,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +52,8 @@ pub enum StartError {
     Blobs(#[from] BlobError),
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error("the catalogue {0} can not be used: {1}")]
+    Catalogue(String, String),
     #[error("the outward HTTP client can not be built")]
     Http(#[from] reqwest::Error),
 }
@@ -94,6 +101,31 @@ impl App {
             SignInClient::new(http.clone(), sign_in, settings.absolute("/sign-in/callback"), Arc::clone(&keys))
         });
         let pages = Pages::new(&settings);
-        Ok(Arc::new(Self { settings, clock, random, rows, queues, blobs, keys, marketplace, sign_in, pages }))
+        let catalogue = catalogue(&settings.catalogue_file)?;
+        let lanes = Lanes::default();
+        Ok(Arc::new(Self {
+            settings,
+            clock,
+            random,
+            rows,
+            queues,
+            blobs,
+            keys,
+            marketplace,
+            sign_in,
+            pages,
+            catalogue,
+            lanes,
+        }))
     }
+}
+
+/// The catalogue: the named file, or the one that comes with the product.
+fn catalogue(file: &str) -> Result<Catalogue, StartError> {
+    let wrong = |error: String| StartError::Catalogue(file.to_owned(), error);
+    if file.is_empty() {
+        return Catalogue::parse(crate::metering::BUILT_IN_CATALOGUE).map_err(|error| wrong(error.to_string()));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    Catalogue::parse(&text).map_err(|error| wrong(error.to_string()))
 }

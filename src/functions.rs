@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Form, Request, Response};
-use crate::identity::{Customer, MarketplaceCaller, Role, Staff};
-use crate::{fulfillment, health, identity, pages, portal, staff};
+use crate::identity::{Customer, MarketplaceCaller, Publisher, Role, Staff};
+use crate::{fulfillment, health, identity, metering, pages, portal, staff};
 
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
 pub type Done = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
@@ -28,6 +28,8 @@ pub enum Handler {
     Staff(Role, fn(Arc<App>, Request, Staff) -> Answer),
     /// Staff with at least this role, with a form of ours.
     StaffForm(Role, fn(Arc<App>, Request, Staff, Form) -> Answer),
+    /// One of the publisher's own systems, proven by its key.
+    Publisher(fn(Arc<App>, Request, Publisher) -> Answer),
     /// Microsoft's marketplace service, proven by its token.
     Marketplace(fn(Arc<App>, Request, MarketplaceCaller) -> Answer),
     /// The text of a queue message.
@@ -84,10 +86,21 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("StaffSubscription", with!(Staff, Reader, staff::subscriptions::one)),
     ("StaffSyncSubscription", form!(Operator, staff::subscriptions::sync)),
     ("StaffWebhooks", with!(Staff, Reader, staff::webhooks::log)),
+    // The publisher's own systems.
+    ("RecordUsage", with!(Publisher, metering::handlers::record_usage)),
+    ("RecordUsageCsv", with!(Publisher, metering::handlers::record_csv)),
+    ("UsageStatus", with!(Publisher, metering::handlers::status)),
+    ("UsageOfResource", with!(Publisher, metering::handlers::resource_usage)),
+    ("UsageLosses", with!(Publisher, metering::handlers::losses)),
+    ("UsageDifferences", with!(Publisher, metering::handlers::differences)),
+    ("RegisterManagedApp", with!(Publisher, metering::handlers::register_managed_app)),
     // Microsoft.
     ("Webhook", with!(Marketplace, fulfillment::handlers::webhook)),
     // Ourselves.
     ("SyncSubscription", Handler::Queue(|app, text| Box::pin(fulfillment::handlers::sync_subscription(app, text)))),
+    ("MeterSubscription", Handler::Queue(|app, text| Box::pin(metering::handlers::subscription_changed(app, text)))),
+    ("SubmitUsage", Handler::Timer(|app| Box::pin(metering::handlers::submit_usage(app)))),
+    ("ReadBackUsage", Handler::Timer(|app| Box::pin(metering::handlers::read_back_usage(app)))),
     ("ReconcileSubscriptions", Handler::Timer(|app| Box::pin(fulfillment::handlers::reconcile_subscriptions(app)))),
     ("PurgeExpired", Handler::Timer(|app| Box::pin(identity::handlers::purge_expired(app)))),
 ];

@@ -18,6 +18,8 @@ pub mod app;
 pub mod identity;
 // SaaS subscriptions.
 pub mod fulfillment;
+// Usage and money.
+pub mod metering;
 
 // How pages are made; what customers see; what staff see; whether all is well.
 pub mod health;

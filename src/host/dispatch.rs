@@ -31,6 +31,10 @@ pub async fn http(host: &Host, function: &Function, request: Request) -> Result<
             let form = identity::form(app, &request, &staff.session)?;
             handler(app.clone(), request, staff, form).await
         }
+        Handler::Publisher(handler) => {
+            let publisher = identity::publisher(app, &request)?;
+            handler(app.clone(), request, publisher).await
+        }
         Handler::Marketplace(handler) => {
             let caller = marketplace(host, &request).await?;
             handler(app.clone(), request, caller).await

@@ -18,10 +18,13 @@ use crate::foundation::ids::RequestId;
 use crate::foundation::problem::Problem;
 use crate::foundation::settings::Settings;
 use crate::foundation::web::{Request, Response, empty, redirect, respond, uncached};
+use crate::functions::Handler;
 use crate::pages;
 
 /// The largest body: webhooks and forms are a few kilobytes.
 const LARGEST_BODY: usize = 1024 * 1024;
+/// The same for the publisher's own systems, which upload files.
+const LARGEST_UPLOAD: usize = 16 * LARGEST_BODY;
 const LARGEST_DISCARDED: usize = 32 * LARGEST_BODY;
 /// Time for the body to arrive, and for an HTTP function to answer; queue and timer functions have the host's own limit.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
@@ -141,7 +144,7 @@ where
             .filter(|function| !function.is_http())
     {
         note(&function.name);
-        request.body = read(body).await?;
+        request.body = read(body, LARGEST_BODY).await?;
         return Ok(custom_handler::invoke(host, function, &request.body).await);
     }
     if request.method == Method::OPTIONS {
@@ -161,7 +164,8 @@ where
     };
     note(&function.name);
     request.params = params;
-    request.body = read(body).await?;
+    let limit = if matches!(function.handler, Handler::Publisher(_)) { LARGEST_UPLOAD } else { LARGEST_BODY };
+    request.body = read(body, limit).await?;
     let slow = |_| {
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", "The answer took too long.")
             .remedy("Try again in a moment.")
@@ -171,7 +175,10 @@ where
 
 /// Reads a body within its limits; a declared length is not trusted, and none is needed. What is too large is still
 /// read to its end, up to a point, because most clients look for our answer only after they have sent everything.
-async fn read<B: Buf, E: std::fmt::Display>(body: impl Stream<Item = Result<B, E>>) -> Result<Bytes, Problem> {
+async fn read<B: Buf, E: std::fmt::Display>(
+    body: impl Stream<Item = Result<B, E>>,
+    limit: usize,
+) -> Result<Bytes, Problem> {
     let collect = async {
         pin_mut!(body);
         let (mut bytes, mut total) = (BytesMut::new(), 0);
@@ -185,15 +192,15 @@ async fn read<B: Buf, E: std::fmt::Display>(body: impl Stream<Item = Result<B, E
             }
             while part.has_remaining() {
                 let chunk = part.chunk();
-                if total <= LARGEST_BODY {
+                if total <= limit {
                     bytes.extend_from_slice(chunk);
                 }
                 let length = chunk.len();
                 part.advance(length);
             }
         }
-        if total > LARGEST_BODY {
-            let title = format!("The body is larger than {} KiB.", LARGEST_BODY / 1024);
+        if total > limit {
+            let title = format!("The body is larger than {} KiB; send it in parts.", limit / 1024);
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", title));
         }
         Ok(bytes.freeze())

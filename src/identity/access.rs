@@ -148,3 +148,32 @@ pub fn form(app: &App, request: &Request, session: &Session) -> Result<Form, Pro
     }
     Ok(form)
 }
+
+/// One of the publisher's own systems, proven by its key.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    /// The name that stands before the key in the settings.
+    pub name: String,
+}
+
+/// `Authorization: Bearer <key>`, compared with every key so that the time taken tells nothing.
+pub fn publisher(app: &App, request: &Request) -> Result<Publisher, Problem> {
+    let given = request.header(http::header::AUTHORIZATION).and_then(|text| {
+        let (scheme, key) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    let Some(given) = given else {
+        return Err(Problem::unauthorized("no_key", "This address needs a key of the publisher.")
+            .remedy("Send it as `Authorization: Bearer <key>`; keys are set in PUBLISHER_API_KEYS."));
+    };
+    let mut found = None;
+    for (name, key) in &app.settings.publisher_api_keys {
+        if same_secret(given, key.expose()) {
+            found = Some(Publisher { name: name.clone() });
+        }
+    }
+    found.ok_or_else(|| {
+        Problem::unauthorized("key_refused", "The key is not accepted.")
+            .remedy("Compare it with PUBLISHER_API_KEYS of this deployment.")
+    })
+}

@@ -12,7 +12,7 @@ mod keys;
 mod sessions;
 mod sign_in;
 
-pub use access::{Customer, Role, Staff, User, customer, form, is_staff, session, staff};
+pub use access::{Customer, Publisher, Role, Staff, User, customer, form, is_staff, publisher, session, staff};
 pub use caller::{MarketplaceCaller, TokenError, marketplace_caller};
 pub use keys::{KeysError, SigningKeys};
 pub use sessions::Session;

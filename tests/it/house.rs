@@ -49,14 +49,18 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ("blobs", &["blobs", "store", "foundation"]),
         ("identity", &["identity", "app", "store", "foundation"]),
         ("fulfillment", &["fulfillment", "identity", "app", "store", "queue", "foundation"]),
+        ("metering", &["metering", "fulfillment", "identity", "app", "store", "foundation"]),
         ("pages", &["pages", "identity", "app", "foundation"]),
-        ("portal", &["portal", "pages", "fulfillment", "identity", "app", "foundation"]),
-        ("staff", &["staff", "portal", "pages", "fulfillment", "identity", "app", "foundation"]),
-        ("health", &["fulfillment", "app", "foundation"]),
+        ("portal", &["portal", "pages", "metering", "fulfillment", "identity", "app", "foundation"]),
+        ("staff", &["staff", "portal", "pages", "metering", "fulfillment", "identity", "app", "foundation"]),
+        ("health", &["metering", "fulfillment", "app", "foundation"]),
         ("simulator", &["simulator", "foundation"]),
         ("host", &["host", "functions", "identity", "pages", "app", "store", "queue", "foundation"]),
-        ("functions", &["fulfillment", "health", "identity", "pages", "portal", "staff", "app", "foundation"]),
-        ("cli", &["cli", "host", "health", "simulator", "app", "foundation"]),
+        (
+            "functions",
+            &["metering", "fulfillment", "health", "identity", "pages", "portal", "staff", "app", "foundation"],
+        ),
+        ("cli", &["cli", "host", "health", "metering", "simulator", "app", "store", "foundation"]),
     ];
     let mut files = Vec::new();
     sources(&root().join("src"), &mut files);

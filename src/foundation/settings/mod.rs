@@ -90,6 +90,10 @@ pub struct Settings {
     pub entra_authority: String,
     pub publisher_name: String,
     pub support_email: String,
+    /// Name and key of each of the publisher's own systems.
+    pub publisher_api_keys: Vec<(String, Secret)>,
+    /// Empty: the built-in one.
+    pub catalogue_file: String,
     pub functions_port: Option<u16>,
     pub identity_endpoint: IdentityEndpoint,
 }

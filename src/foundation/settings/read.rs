@@ -10,6 +10,9 @@ use crate::foundation::outbound::base_address;
 use crate::foundation::secret::Secret;
 use crate::foundation::telemetry::LogFormat;
 
+/// A key that is guessed must not be worth the time.
+const SHORTEST_KEY: usize = 32;
+
 struct Reader<'a> {
     look_up: &'a dyn Fn(&str) -> Option<String>,
     errors: Vec<SettingError>,
@@ -79,6 +82,25 @@ impl Reader<'_> {
             }
         }
         values
+    }
+
+    /// `name=key, name=key`. The message never repeats a key.
+    fn api_keys(&mut self) -> Vec<(String, Secret)> {
+        const NAME: &str = "PUBLISHER_API_KEYS";
+        let mut keys: Vec<(String, Secret)> = Vec::new();
+        for item in self.text(NAME).split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            let (name, key) = item.split_once('=').unwrap_or(("", item));
+            let (name, key) = (name.trim(), key.trim());
+            let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+            if !plain || keys.iter().any(|(known, _)| known == name) {
+                self.wrong(NAME, "each key needs a name of its own before it, letters and digits: `billing=<key>`");
+            } else if key.len() < SHORTEST_KEY {
+                self.wrong(NAME, format!("the key `{name}` is shorter than {SHORTEST_KEY} characters; make one with `openssl rand -hex 32`"));
+            } else {
+                keys.push((name.to_owned(), Secret::new(key)));
+            }
+        }
+        keys
     }
 
     fn storage(&mut self) -> Storage {
@@ -177,6 +199,8 @@ impl Settings {
             .filter(|o| !o.is_empty())
             .map(|o| reader.address("CORS_ALLOWED_ORIGINS", o.to_owned()))
             .collect();
+        let publisher_api_keys = reader.api_keys();
+        let catalogue_file = reader.text("CATALOGUE_FILE");
         let port = reader.text("FUNCTIONS_CUSTOMHANDLER_PORT");
         let functions_port =
             if port.is_empty() { None } else { reader.parsed("FUNCTIONS_CUSTOMHANDLER_PORT", "a port number") };
@@ -204,6 +228,8 @@ impl Settings {
             entra_authority,
             publisher_name,
             support_email,
+            publisher_api_keys,
+            catalogue_file,
             functions_port,
             identity_endpoint,
         })

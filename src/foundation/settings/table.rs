@@ -121,6 +121,20 @@ pub const TABLE: &[Group] = &[
         ],
     },
     Group {
+        title: "Metering",
+        settings: &[
+            secret(
+                "PUBLISHER_API_KEYS",
+                "Keys of the publisher's own systems for `/api`: `name=key`, separated by commas, each key at least 32 characters. Empty: `/api/usage` is closed.",
+            ),
+            setting(
+                "CATALOGUE_FILE",
+                "",
+                "JSON file with meters, tiers, hold rules and plans that Microsoft does not list (docs/METERING.md). Empty: the built-in one.",
+            ),
+        ],
+    },
+    Group {
         title: "People",
         settings: &[
             setting(

@@ -193,6 +193,28 @@ impl MarketplaceClient {
         self.call(Patience::Short, || self.http.request(Method::PATCH, &address).json(&body)).await.map(drop)
     }
 
+    /// Any other call to the same service with the same token, such as metering: `path` without a slash before it and
+    /// with its query but the version, `body` as JSON text. Repeated within the caller's patience, so only for what may
+    /// come twice.
+    pub async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<String>,
+        patience: Patience,
+    ) -> Result<Value, ApiError> {
+        let address = format!("{}{query}", self.address(path));
+        let request = || {
+            let request = self.http.request(method.clone(), &address);
+            match &body {
+                Some(body) => request.header(http::header::CONTENT_TYPE, "application/json").body(body.clone()),
+                None => request,
+            }
+        };
+        Ok(self.call(patience, request).await?.body)
+    }
+
     fn address(&self, path: &str) -> String {
         format!("{}/{path}?api-version={API_VERSION}", self.base)
     }

@@ -104,7 +104,11 @@ fn adopt(row: &mut Subscription, mut facts: Facts, cause: &Cause, now: Timestamp
         events.push(row.log(now, Actor::Marketplace, cause.clone(), EventKind::Contradiction { detail }));
         return;
     }
+    if old.plan_id != facts.plan_id || old.is_free_trial != facts.is_free_trial {
+        row.plan_since = Some(now);
+    }
     if facts.status == Status::Unsubscribed {
+        row.ended = row.ended.or(Some(now));
         // Seats and dates vanish from Microsoft's answer then; the last known ones stay for the record.
         facts.quantity = facts.quantity.or(old.quantity);
         if facts.term.start.is_none() {
@@ -155,6 +159,7 @@ fn forgotten(
     if row.facts.status != Status::Unsubscribed {
         let kind = EventKind::StatusChanged { from: row.facts.status, to: Status::Unsubscribed };
         row.facts.status = Status::Unsubscribed;
+        row.ended = row.ended.or(Some(now));
         events.push(row.log(now, Actor::Marketplace, operation.cause(), kind));
     }
 }

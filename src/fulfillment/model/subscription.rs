@@ -54,6 +54,12 @@ pub struct Subscription {
     /// A status that Microsoft named after the end, and that was not believed.
     #[serde(default)]
     pub contradiction: Option<Status>,
+    /// When the plan, or whether it is a trial, was last seen to change. None: never.
+    #[serde(default)]
+    pub plan_since: Option<Timestamp>,
+    /// When it was seen to have ended.
+    #[serde(default)]
+    pub ended: Option<Timestamp>,
     /// How many timeline entries there are.
     pub events: u64,
 }
@@ -70,6 +76,8 @@ impl Subscription {
             change: None,
             next_check: None,
             contradiction: None,
+            plan_since: None,
+            ended: None,
             events: 0,
         }
     }

@@ -5,7 +5,6 @@ use futures_util::future::join_all;
 use crate::app::App;
 use crate::foundation::ids::SubscriptionId;
 use crate::foundation::outbound::Patience;
-use crate::fulfillment::client::ApiError;
 use crate::fulfillment::model::event::Event;
 use crate::fulfillment::model::facts::{Plan, Status};
 use crate::fulfillment::model::operation::Operation;
@@ -14,7 +13,7 @@ use crate::fulfillment::repo::{self, LogEntry, Summary};
 use crate::identity::Customer;
 use crate::store::StoreError;
 
-use super::sync::client;
+use super::sync::{SyncError, client};
 
 /// A subscription, if this person's tenant bought or uses it. Others get None, as for one that does not exist.
 pub async fn for_customer(
@@ -138,17 +137,23 @@ pub async fn timeline(
     repo::events(app, id, before, limit).await
 }
 
+/// A subscription, whoever asks: for other capabilities.
+pub async fn find(app: &App, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
+    Ok(repo::subscription(app, id).await?.map(|found| found.value))
+}
+
+/// The plans as Microsoft lists them now for this subscription.
+pub async fn listed_plans(app: &App, id: SubscriptionId) -> Result<Vec<Plan>, SyncError> {
+    let plans = client(app)?.plans(id, Patience::Short).await?;
+    repo::save_plans(app, id, &plans).await?;
+    Ok(plans)
+}
+
 /// The plans this subscription may change to: fresh from Microsoft, else the last known ones.
 pub async fn available_plans(app: &App, id: SubscriptionId) -> Result<Vec<Plan>, StoreError> {
-    let fresh = match client(app) {
-        Ok(client) => client.plans(id, Patience::Short).await,
-        Err(_) => Err(ApiError::NotFound),
-    };
-    match fresh {
-        Ok(plans) if !plans.is_empty() => {
-            repo::save_plans(app, id, &plans).await?;
-            Ok(plans)
-        }
+    match listed_plans(app, id).await {
+        Ok(plans) if !plans.is_empty() => Ok(plans),
+        Err(SyncError::Store(error)) => Err(error),
         _ => repo::plans(app, id).await,
     }
 }

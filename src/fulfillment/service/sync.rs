@@ -23,7 +23,12 @@ use crate::store::StoreError;
 /// The queue of subscriptions to look at.
 pub const QUEUE: &str = "subscription-sync";
 
-/// A message of [`QUEUE`]: which one, never what.
+/// The queue of subscriptions whose plan or status has changed, for the capabilities above this one.
+pub const CHANGED_QUEUE: &str = "subscription-changed";
+/// The row is stored by then, or the message finds nothing new and the next timer does.
+const AFTER_STORING: Duration = Duration::from_secs(1);
+
+/// A message of [`QUEUE`] or [`CHANGED_QUEUE`]: which one, never what.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Message {
     pub subscription: SubscriptionId,
@@ -118,6 +123,12 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
             // Before the row itself: a subscription that exists is found in every list.
             repo::index(app, row).await?;
         }
+        if let (Some(before), Some(after)) = (&row, &step.row)
+            && concerns_others(&before.value, after)
+        {
+            let text = serde_json::to_string(&Message { subscription: id }).unwrap_or_default();
+            app.queues.send(CHANGED_QUEUE, &text, AFTER_STORING).await?;
+        }
         let operations: Vec<_> =
             step.operations.iter().zip(&open).map(|(operation, open)| change(operation, open)).collect();
         match repo::save(app, id, step.row.as_ref().map(|row| (row, known)), &step.events, &operations).await {
@@ -134,6 +145,11 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
         }
     }
     Err(last.into())
+}
+
+/// Whether more than this capability has to know of a change.
+fn concerns_others(before: &Subscription, after: &Subscription) -> bool {
+    before.facts.status != after.facts.status || before.plan_since != after.plan_since
 }
 
 fn change<'a>(operation: &'a Operation, open: &'a Open) -> Change<'a> {

@@ -31,6 +31,9 @@ pub struct TestApp {
     leftovers_expected: bool,
 }
 
+/// The key of the publisher's own system in all tests.
+pub const PUBLISHER_KEY: &str = "0123456789abcdef0123456789abcdef";
+
 /// The day on which all tests begin.
 pub fn first_day() -> Timestamp {
     "2026-03-02T09:00:00Z".parse().unwrap()
@@ -50,6 +53,7 @@ pub fn settings_for(simulator: &Simulator, address: &str) -> HashMap<String, Str
         ("SIGN_IN_CLIENT_ID", config.sign_in_client_id),
         ("SIGN_IN_CLIENT_SECRET", config.sign_in_client_secret),
         ("STAFF_OBJECT_IDS", config.staff_object_id),
+        ("PUBLISHER_API_KEYS", format!("billing={PUBLISHER_KEY}")),
         ("SUPPORT_EMAIL", "help@mediagenie.example".to_owned()),
     ]
     .into_iter()
@@ -202,6 +206,12 @@ impl TestApp {
         scheduler::tick(&self.host, function).await.unwrap();
         self.clock.advance(SignedDuration::from_hours(25));
         assert!(scheduler::tick(&self.host, function).await.unwrap(), "{name} was not due");
+    }
+
+    /// Lets a timer's function run now, whenever it is due.
+    pub async fn fire(&self, name: &str) {
+        let function = self.host.functions.by_name(name).unwrap();
+        mediagenie::host::dispatch::timer(&self.host, function).await.unwrap();
     }
 
     /// What we hold about a subscription: the parts of the row that Microsoft's truth decides.

@@ -1,0 +1,380 @@
+//! The triggers: the publisher's REST interface, the message about a changed subscription, the minute's round and the
+//! daily read-back. Pages are in `staff` and `portal`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::model::hour::Hour;
+use super::model::record::{Recorded, Refusal, UsageRecord};
+use super::model::resource::Resource;
+use super::service::csv::{self, FileError, Judged};
+use super::service::look::MeteringError;
+use super::service::{queries, read_back, record, run, terms};
+use super::{MOST_RECORDS, Outcome, RecordError};
+use crate::app::App;
+use crate::foundation::ids::SubscriptionId;
+use crate::foundation::problem::{JobError, Problem};
+use crate::foundation::web::{Request, Response, json, uncached};
+use crate::fulfillment::Message;
+use crate::identity::Publisher;
+
+/// Days compared each morning: Microsoft's processing lags behind.
+const READ_BACK_DAYS: i64 = 3;
+/// Hours in the answer about a resource, unless asked for otherwise, and at most.
+const HOURS: i64 = 48;
+const MOST_HOURS: i64 = 31 * 24;
+
+impl From<MeteringError> for Problem {
+    fn from(error: MeteringError) -> Self {
+        match error {
+            MeteringError::Store(error) => error.into(),
+            MeteringError::Api(_) => {
+                Self::unavailable("marketplace_unreachable", "Microsoft's marketplace does not answer at the moment.")
+                    .remedy("What was to be sent is kept and sent by itself.")
+                    .caused_by(error)
+            }
+            MeteringError::Contention(_) => Self::conflict("busy", "Others are working on this ledger at the moment.")
+                .remedy("Try again.")
+                .caused_by(error),
+        }
+    }
+}
+
+fn at(time: Timestamp) -> String {
+    time.to_string()
+}
+
+fn shown(recorded: &Recorded) -> Value {
+    json!({
+        "id": recorded.id, "counter": recorded.counter, "quantity": recorded.quantity, "occurred_at": at(recorded.occurred),
+        "hour": recorded.hour, "plan": recorded.plan, "corrects": recorded.corrects, "note": recorded.note,
+    })
+}
+
+fn refused(id: &str, refusal: &Refusal) -> Value {
+    json!({ "id": id, "status": "refused", "code": refusal.code, "field": refusal.field, "message": refusal.message })
+}
+
+/// One record's result as JSON, and the status that it would have alone.
+fn result(id: &str, sent: Option<&UsageRecord>, outcome: &Result<Outcome, RecordError>) -> (Value, StatusCode) {
+    match outcome {
+        Ok(Outcome::Recorded(recorded)) => {
+            (json!({ "id": id, "status": "recorded", "record": shown(recorded) }), StatusCode::CREATED)
+        }
+        Ok(Outcome::Repeated(recorded, accepted)) => (
+            json!({ "id": id, "status": "repeated", "record": shown(recorded), "accepted_at": at(*accepted) }),
+            StatusCode::OK,
+        ),
+        Ok(Outcome::Conflict(recorded, accepted)) => {
+            let yours = sent.map(|sent| {
+                json!({
+                    "id": sent.id, "counter": sent.what.counter(), "quantity": sent.quantity,
+                    "occurred_at": sent.occurred.map(at), "corrects": sent.corrects, "note": sent.note,
+                })
+            });
+            let body = json!({
+                "id": id, "status": "conflict", "code": "id_taken", "field": "id",
+                "message": "Another record was accepted under this id. Give a new record an id of its own; to change what was recorded, send a correction.",
+                "accepted": shown(recorded), "accepted_at": at(*accepted), "sent": yours,
+            });
+            (body, StatusCode::CONFLICT)
+        }
+        Ok(Outcome::Refused(refusal)) => {
+            let status =
+                if refusal.code == "unknown_resource" { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST };
+            (refused(id, refusal), status)
+        }
+        Err(error) => {
+            tracing::warn!(record = id, %error, "a record was not judged");
+            let body = json!({
+                "id": id, "status": "not_judged", "code": "try_again",
+                "message": format!("{error}; send it again with the same id, it counts once."),
+            });
+            (body, StatusCode::SERVICE_UNAVAILABLE)
+        }
+    }
+}
+
+/// `POST /api/usage`: one record, a list of up to 1,000, or `{"records": [...]}`. A single record's result is the
+/// answer's status; a list is 200 with a result for each, in order.
+pub async fn record_usage(app: Arc<App>, request: Request, publisher: Publisher) -> Result<Response, Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Envelope<'a> {
+        #[serde(borrow)]
+        records: Vec<&'a RawValue>,
+    }
+    let unreadable = |error: serde_json::Error| {
+        Problem::bad_request("unreadable", format!("The body is not the JSON of usage records: {error}."))
+            .remedy("Send one record, a list of records, or {\"records\": [...]}; docs/METERING.md has examples.")
+    };
+    let body = std::str::from_utf8(&request.body)
+        .map_err(|_| Problem::bad_request("unreadable", "The body is not UTF-8 text."))?
+        .trim_start_matches('\u{feff}')
+        .trim();
+    let (texts, single) = if body.starts_with('[') {
+        (serde_json::from_str::<Vec<&RawValue>>(body).map_err(unreadable)?, false)
+    } else if serde_json::from_str::<BTreeMap<String, &RawValue>>(body).map_err(unreadable)?.contains_key("records") {
+        (serde_json::from_str::<Envelope<'_>>(body).map_err(unreadable)?.records, false)
+    } else {
+        (vec![serde_json::from_str::<&RawValue>(body).map_err(unreadable)?], true)
+    };
+    if texts.len() > MOST_RECORDS {
+        return Err(Problem::bad_request(
+            "too_many_records",
+            format!("There are {} records; at most {MOST_RECORDS} are taken at once.", texts.len()),
+        )
+        .remedy("Send them in parts. Repeats are harmless, because ids count once."));
+    }
+    let read: Vec<Result<UsageRecord, Refusal>> = texts.iter().map(|text| UsageRecord::from_json(text.get())).collect();
+    let good: Vec<UsageRecord> = read.iter().filter_map(|record| record.as_ref().ok().cloned()).collect();
+    let source = format!("api:{}", publisher.name);
+    let mut outcomes = record::record(&app, &source, good).await.into_iter();
+    let results: Vec<(Value, StatusCode)> = read
+        .iter()
+        .zip(&texts)
+        .map(|(read, text)| match read {
+            Ok(record) => result(&record.id, Some(record), &outcomes.next().unwrap_or(Err(RecordError::Interrupted))),
+            Err(refusal) => (refused(&loose_id(text.get()), refusal), StatusCode::BAD_REQUEST),
+        })
+        .collect();
+    if single {
+        let (body, status) = results.into_iter().next().unwrap_or((Value::Null, StatusCode::BAD_REQUEST));
+        return Ok(uncached(json(status, &body)));
+    }
+    let count = |word: &str| results.iter().filter(|(result, _)| result["status"] == word).count();
+    let body = json!({
+        "recorded": count("recorded"), "repeated": count("repeated"), "conflicts": count("conflict"),
+        "refused": count("refused"), "not_judged": count("not_judged"),
+        "results": results.iter().map(|(result, _)| result).collect::<Vec<_>>(),
+    });
+    // Records that were not judged are to be sent again, and programs look at the status only.
+    let status = if count("not_judged") > 0 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    Ok(uncached(json(status, &body)))
+}
+
+/// The id of a record that can not be read otherwise, so that its sender finds it.
+fn loose_id(text: &str) -> String {
+    let value: Value = serde_json::from_str(text).unwrap_or_default();
+    value["id"].as_str().unwrap_or_default().chars().take(128).collect()
+}
+
+impl From<FileError> for Problem {
+    fn from(error: FileError) -> Self {
+        Self::bad_request("unreadable_file", format!("The file can not be used: {error}."))
+            .remedy("The first line names the columns, such as id,subscription,dimension,quantity,occurred_at.")
+    }
+}
+
+/// A judged line as JSON.
+pub fn judged_line(judged: &Judged) -> Value {
+    let (mut body, _) = result(&judged.id, None, &judged.result);
+    body["line"] = judged.number.into();
+    body
+}
+
+/// `POST /api/usage/csv?dry_run=true`: a CSV file as the body. The answer counts what was (or would be) recorded, and
+/// lists every line that was not.
+pub async fn record_csv(app: Arc<App>, request: Request, publisher: Publisher) -> Result<Response, Problem> {
+    let dry = match request.query("dry_run").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Problem::bad_request("invalid_dry_run", "dry_run is true or false.").field("dry_run")),
+    };
+    let lines = csv::parse(&request.body)?;
+    let judged = csv::import(&app, &format!("api:{}", publisher.name), lines, dry).await?;
+    let lines: Vec<Value> = judged.iter().map(judged_line).collect();
+    let count = |word: &str| lines.iter().filter(|line| line["status"] == word).count();
+    let wrong: Vec<&Value> =
+        lines.iter().filter(|line| line["status"] != "recorded" && line["status"] != "repeated").collect();
+    let body = json!({
+        "dry_run": dry, "recorded": count("recorded"), "repeated": count("repeated"), "conflicts": count("conflict"),
+        "refused": count("refused"), "not_judged": count("not_judged"), "problems": wrong,
+    });
+    Ok(uncached(json(StatusCode::OK, &body)))
+}
+
+/// The resource that a path or body names: a subscription's GUID, else one that metering knows under this key.
+async fn named(app: &App, text: &str) -> Result<Resource, Problem> {
+    let known = queries::by_key(app, &text.to_lowercase()).await?;
+    known.ok_or_else(Problem::not_found)
+}
+
+fn hours(request: &Request, now: Timestamp) -> Result<(Hour, Hour), Problem> {
+    let time = |name: &'static str| -> Result<Option<Hour>, Problem> {
+        let Some(text) = request.query(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let wrong = |_| {
+            Problem::bad_request("invalid_time", format!("{name} is not a time such as 2026-03-02T09:00:00Z."))
+                .field(name)
+        };
+        text.parse::<Timestamp>().map(|time| Some(Hour::of(time))).map_err(wrong)
+    };
+    let to = time("to")?.unwrap_or(Hour(Hour::of(now).0 + 2));
+    let from = time("from")?.unwrap_or(Hour(to.0 - HOURS));
+    if from >= to || to.0 - from.0 > MOST_HOURS {
+        let title = format!("from must lie before to, and at most {MOST_HOURS} hours before it.");
+        return Err(Problem::bad_request("invalid_range", title).field("from"));
+    }
+    Ok((from, to))
+}
+
+/// `GET /api/usage/resources/{resource}?from=&to=`: balances by billing period, and the grid of hours in a range.
+pub async fn resource_usage(app: Arc<App>, request: Request, _publisher: Publisher) -> Result<Response, Problem> {
+    let resource = named(&app, request.param("resource")).await?;
+    let (from, to) = hours(&request, app.clock.now())?;
+    let usage = queries::usage(&app, &resource).await?.ok_or_else(Problem::not_found)?;
+    let cells = queries::grid(&app, &resource, from, to).await?;
+    let hours: Vec<Value> = cells
+        .iter()
+        .map(|((hour, dimension), cell)| {
+            let mut value = json!({ "hour": at(hour.start()), "dimension": dimension, "recorded": cell.recorded, "open": cell.open });
+            if !cell.open {
+                value["included"] = json!(cell.included);
+                value["billable"] = json!(cell.billable);
+            }
+            if let Some(event) = &cell.event {
+                value["event"] = json!({
+                    "state": queries::state_word(event), "quantity": event.quantity, "plan": event.plan, "deadline": at(event.deadline()),
+                    "attempts": event.attempts, "detail": event.state, "said": event.said, "advice": event.advice(), "note": event.note,
+                });
+            }
+            value
+        })
+        .collect();
+    Ok(uncached(json(StatusCode::OK, &json!({ "usage": usage, "hours": hours }))))
+}
+
+/// `GET /api/usage/status`: how submission goes, and which resources need attention.
+pub async fn status(app: Arc<App>, _request: Request, _publisher: Publisher) -> Result<Response, Problem> {
+    Ok(uncached(json(StatusCode::OK, &queries::overview(&app).await?)))
+}
+
+/// A month such as `2026-03` from the query; the current one without.
+pub fn month(request: &Request, now: Timestamp) -> Result<String, Problem> {
+    let text =
+        request.query("month").filter(|text| !text.is_empty()).unwrap_or_else(|| at(now).chars().take(7).collect());
+    let fine = format!("{text}-01T00:00:00Z").parse::<Timestamp>().is_ok() && text.len() == 7;
+    if fine {
+        Ok(text)
+    } else {
+        Err(Problem::bad_request("invalid_month", "The month is not of the form 2026-03.").field("month"))
+    }
+}
+
+/// A day such as `2026-03-02` from the query; yesterday without.
+pub fn day(request: &Request, now: Timestamp) -> Result<String, Problem> {
+    let yesterday = || Hour::of(now - SignedDuration::from_hours(24)).day();
+    let text = request.query("day").filter(|text| !text.is_empty()).unwrap_or_else(yesterday);
+    let fine = format!("{text}T00:00:00Z").parse::<Timestamp>().is_ok() && text.len() == 10;
+    if fine {
+        Ok(text)
+    } else {
+        Err(Problem::bad_request("invalid_day", "The day is not of the form 2026-03-02.").field("day"))
+    }
+}
+
+/// `GET /api/usage/losses?month=2026-03`.
+pub async fn losses(app: Arc<App>, request: Request, _publisher: Publisher) -> Result<Response, Problem> {
+    let month = month(&request, app.clock.now())?;
+    let losses = queries::losses(&app, &month).await?;
+    Ok(uncached(json(StatusCode::OK, &json!({ "month": month, "losses": losses }))))
+}
+
+/// `GET /api/usage/differences?day=2026-03-02`.
+pub async fn differences(app: Arc<App>, request: Request, _publisher: Publisher) -> Result<Response, Problem> {
+    let day = day(&request, app.clock.now())?;
+    let (differences, compared) = queries::differences(&app, &day).await?;
+    Ok(uncached(json(StatusCode::OK, &json!({ "day": day, "compared": compared, "differences": differences }))))
+}
+
+/// `POST /api/usage/managed-apps`: makes a managed application known, or brings its plan and end up to date.
+pub async fn register_managed_app(app: Arc<App>, request: Request, _publisher: Publisher) -> Result<Response, Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        resource_id: Option<uuid::Uuid>,
+        resource_uri: Option<String>,
+        plan: String,
+        since: Option<Timestamp>,
+        ended: Option<Timestamp>,
+    }
+    let body: Body = serde_json::from_slice(&request.body)
+        .map_err(|error| Problem::bad_request("unreadable", format!("The body can not be read: {error}.")))?;
+    let resource = match (body.resource_id, &body.resource_uri) {
+        (Some(id), None) => Resource::UsageId(id),
+        (None, Some(uri)) => Resource::uri(uri).map_err(|error| {
+            Problem::bad_request("invalid_resource", format!("The resource_uri {error}.")).field("resource_uri")
+        })?,
+        _ => {
+            return Err(
+                Problem::bad_request("ambiguous", "Name either resource_id or resource_uri.").field("resource_id")
+            );
+        }
+    };
+    if app.catalogue.plans.get(&body.plan).is_none_or(|plan| plan.dimensions.is_empty()) {
+        return Err(Problem::bad_request("unknown_plan", "The catalogue's file has no dimensions for this plan.")
+            .remedy("Microsoft does not list the plans of managed applications; describe them in CATALOGUE_FILE.")
+            .field("plan"));
+    }
+    let since = body.since.unwrap_or_else(|| app.clock.now());
+    terms::register_managed_app(&app, &resource, &body.plan, since, body.ended).await?;
+    Ok(uncached(json(
+        StatusCode::OK,
+        &json!({ "resource": resource.to_string(), "key": resource.key(), "plan": body.plan }),
+    )))
+}
+
+/// Queue `subscription-changed`: a plan, trial or status is another one, so hours may have to be closed now.
+pub async fn subscription_changed(app: Arc<App>, text: String) -> Result<(), JobError> {
+    let message: Message = serde_json::from_str(&text).map_err(JobError::fail)?;
+    let id: SubscriptionId = message.subscription;
+    match super::look(&app, &Resource::Subscription(id)).await {
+        // Noted already; the minute's round goes on with it.
+        Ok(()) | Err(MeteringError::Api(_)) => Ok(()),
+        Err(error) => Err(JobError::retry(error)),
+    }
+}
+
+/// Timer `SubmitUsage`, every minute.
+pub async fn submit_usage(app: Arc<App>) -> Result<(), JobError> {
+    let round = run::run(&app).await.map_err(JobError::retry)?;
+    if round.looked_at > 0 {
+        tracing::info!(resources = round.looked_at, sent = round.sent, failed = round.failed, "usage looked at");
+    }
+    Ok(())
+}
+
+/// Timer `ReadBackUsage`, every morning.
+pub async fn read_back_usage(app: Arc<App>) -> Result<(), JobError> {
+    if app.marketplace.is_none() {
+        return Ok(());
+    }
+    let now = app.clock.now();
+    for back in 1..=READ_BACK_DAYS {
+        let day = Hour::of(now - SignedDuration::from_hours(24 * back)).day();
+        let report = read_back::read_back(&app, &day).await.map_err(JobError::retry)?;
+        if report.differences > 0 {
+            tracing::warn!(
+                day,
+                compared = report.compared,
+                differences = report.differences,
+                found = report.found,
+                "usage differs from what Microsoft has booked"
+            );
+        } else {
+            tracing::info!(
+                day,
+                compared = report.compared,
+                found = report.found,
+                "usage agrees with what Microsoft has booked"
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,341 @@
+//! Recording: a record is accepted when it and its count are durable, and counts once however often it is sent.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
+use jiff::Timestamp;
+
+use super::lanes::{self, Remembered, Waiting};
+use super::terms;
+use crate::app::App;
+use crate::metering::model::hour::Hour;
+use crate::metering::model::ledger::{GRACE, Tally};
+use crate::metering::model::record::{Place, Recorded, Refusal, UsageRecord, place};
+use crate::metering::model::resource::Resource;
+use crate::metering::model::terms::Terms;
+use crate::metering::repo::{self, Attention, JournalEntry, Mark};
+use crate::store::{MAX_BATCH, StoreError};
+
+/// Records in one request.
+pub const MOST_RECORDS: usize = 1_000;
+/// Records in one transaction: the batch also has the tally and the journal.
+const CHUNK: usize = MAX_BATCH - 2;
+/// Tries against other processes before the caller has to come again.
+const TRIES: usize = 10;
+/// Resources of one request written at the same time.
+const PARALLEL: usize = 16;
+
+/// What became of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Recorded(Recorded),
+    /// The same record was accepted before; it counts once.
+    Repeated(Recorded, Timestamp),
+    /// Another record was accepted under this id.
+    Conflict(Recorded, Timestamp),
+    Refused(Refusal),
+}
+
+/// Records that were not judged at all; sending them again is safe.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RecordError {
+    #[error("the store is not available: {0}")]
+    Store(String),
+    #[error("too many others write to this subscription at the same time")]
+    Contention,
+    #[error("recording was interrupted")]
+    Interrupted,
+}
+
+impl From<StoreError> for RecordError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+/// Records usage of any resources; one result for each, in order.
+pub async fn record(app: &Arc<App>, source: &str, records: Vec<UsageRecord>) -> Vec<Result<Outcome, RecordError>> {
+    let mut results: Vec<Option<Result<Outcome, RecordError>>> = Vec::new();
+    results.resize_with(records.len(), || None);
+    let mut groups: BTreeMap<Resource, (Vec<usize>, Vec<UsageRecord>)> = BTreeMap::new();
+    for (index, record) in records.into_iter().enumerate() {
+        let group = groups.entry(record.resource.clone()).or_default();
+        group.0.push(index);
+        group.1.push(record);
+    }
+    let mut writing = Vec::with_capacity(groups.len());
+    for (resource, (indexes, records)) in groups {
+        let submitted = lanes::submit(app, resource, source.to_owned(), records);
+        writing.push(async move { (indexes, submitted.await) });
+    }
+    let mut done = stream::iter(writing).buffer_unordered(PARALLEL);
+    while let Some((indexes, outcomes)) = done.next().await {
+        match outcomes {
+            Ok(outcomes) => {
+                for (index, outcome) in indexes.into_iter().zip(outcomes) {
+                    results[index] = Some(Ok(outcome));
+                }
+            }
+            Err(error) => indexes.into_iter().for_each(|index| results[index] = Some(Err(error.clone()))),
+        }
+    }
+    results.into_iter().map(|result| result.unwrap_or(Err(RecordError::Interrupted))).collect()
+}
+
+/// What would become of records, without recording them: for a dry run.
+pub async fn judge(app: &Arc<App>, records: &[UsageRecord]) -> Result<Vec<Outcome>, StoreError> {
+    let mut known: HashMap<Resource, Option<(Terms, Tally)>> = HashMap::new();
+    let mut seen: HashMap<(Resource, String), String> = HashMap::new();
+    let mut outcomes = Vec::with_capacity(records.len());
+    for record in records {
+        if !known.contains_key(&record.resource) {
+            let heads = repo::heads(app, &record.resource.key()).await?;
+            let pair = terms::current(app, &record.resource, heads.terms.zip(heads.etags.terms)).await?;
+            known.insert(record.resource.clone(), pair.map(|(terms, _)| (terms, heads.tally)));
+        }
+        let Some(Some((terms, tally))) = known.get(&record.resource) else {
+            outcomes.push(Outcome::Refused(unknown(&record.resource)));
+            continue;
+        };
+        let found = repo::recorded(app, &record.resource.key(), &record.id).await?;
+        let here = (record.resource.clone(), record.id.clone());
+        let digest = record.digest();
+        outcomes.push(match (found, seen.get(&here)) {
+            (Some((recorded, theirs, at)), _) if theirs == digest => Outcome::Repeated(recorded, at),
+            (Some((recorded, _, at)), _) => Outcome::Conflict(recorded, at),
+            (None, Some(theirs)) if *theirs != digest => Outcome::Refused(twice()),
+            (None, _) => match admit(app, record, terms, tally).await? {
+                Ok(place) => Outcome::Recorded(kept(record, &place)),
+                Err(refusal) => Outcome::Refused(refusal),
+            },
+        });
+        seen.insert(here, digest);
+    }
+    Ok(outcomes)
+}
+
+fn unknown(resource: &Resource) -> Refusal {
+    let (field, message) = match resource {
+        Resource::Subscription(id) => ("subscription", format!("There is no subscription {id}.")),
+        Resource::UsageId(id) => ("resource_id", format!("There is no managed application with the usage id {id}.")),
+        Resource::Uri(uri) => ("resource_uri", format!("There is no managed application {uri}.")),
+    };
+    Refusal::new("unknown_resource", field, message)
+}
+
+fn twice() -> Refusal {
+    Refusal::new(
+        "conflict",
+        "id",
+        "Another record with this id, and other content, stands before it in the same request.",
+    )
+}
+
+fn kept(record: &UsageRecord, place: &Place) -> Recorded {
+    Recorded {
+        id: record.id.clone(),
+        counter: record.what.counter(),
+        quantity: record.quantity,
+        occurred: place.occurred,
+        hour: place.hour,
+        period: place.period.start,
+        plan: place.plan.clone(),
+        corrects: record.corrects.clone(),
+        note: record.note.clone(),
+    }
+}
+
+/// Finds a record's place, and for a correction looks at what it corrects.
+async fn admit(
+    app: &App,
+    record: &UsageRecord,
+    terms: &Terms,
+    tally: &Tally,
+) -> Result<Result<Place, Refusal>, StoreError> {
+    let place = match place(record, terms, tally, &app.catalogue, app.clock.now()) {
+        Ok(place) => place,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let Some(id) = &record.corrects else { return Ok(Ok(place)) };
+    let refuse = |message: String| Ok(Err(Refusal::new("invalid_correction", "corrects", message)));
+    let Some((original, _, _)) = repo::recorded(app, &record.resource.key(), id).await? else {
+        return refuse(format!("There is no record `{id}` of this resource."));
+    };
+    if original.counter != record.what.counter() {
+        return refuse(format!("The record `{id}` is of {}.", original.counter.replace(':', " ")));
+    }
+    if (original.quantity + record.quantity).0 < 0 {
+        return refuse(format!("The record `{id}` has only {}; no more can be taken back.", original.quantity));
+    }
+    Ok(Ok(place))
+}
+
+/// Writes what waits in a lane and answers everybody.
+pub(super) async fn write(app: &Arc<App>, resource: &Resource, remembered: &mut Remembered, waiting: Vec<Waiting>) {
+    for (source, group) in by_source(waiting) {
+        let mut answers = Vec::new();
+        let mut records = Vec::new();
+        for Waiting { records: some, answer, .. } in group {
+            answers.push((answer, some.len()));
+            records.extend(some);
+        }
+        let mut outcomes = Vec::with_capacity(records.len());
+        for chunk in records.chunks(CHUNK) {
+            let result = write_chunk(app, resource, remembered, &source, chunk).await;
+            if result.is_err() {
+                *remembered = Remembered::default();
+            }
+            match result {
+                Ok(some) => outcomes.extend(some.into_iter().map(Ok)),
+                Err(error) => outcomes.extend(chunk.iter().map(|_| Err(error.clone()))),
+            }
+        }
+        let mut outcomes = outcomes.into_iter();
+        for (answer, count) in answers {
+            // Who has gone away asks again, with the same ids.
+            let _ = answer.send(outcomes.by_ref().take(count).collect());
+        }
+    }
+}
+
+fn by_source(waiting: Vec<Waiting>) -> BTreeMap<String, Vec<Waiting>> {
+    let mut groups: BTreeMap<String, Vec<Waiting>> = BTreeMap::new();
+    for entry in waiting {
+        groups.entry(entry.source.clone()).or_default().push(entry);
+    }
+    groups
+}
+
+async fn write_chunk(
+    app: &Arc<App>,
+    resource: &Resource,
+    remembered: &mut Remembered,
+    source: &str,
+    records: &[UsageRecord],
+) -> Result<Vec<Outcome>, RecordError> {
+    let key = resource.key();
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; records.len()];
+    let digests: Vec<String> = records.iter().map(UsageRecord::digest).collect();
+    // Two records with one id in the same chunk: the second is judged by the first.
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    let repeats: Vec<Option<usize>> = records
+        .iter()
+        .enumerate()
+        .map(|(index, record)| {
+            let earlier = *first.entry(record.id.as_str()).or_insert(index);
+            (earlier != index).then_some(earlier)
+        })
+        .collect();
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            // Others write here, too: come back at different times.
+            let mut spread = [0];
+            app.random.fill(&mut spread);
+            tokio::time::sleep(std::time::Duration::from_micros(u64::from(spread[0]) * 20 * attempt as u64)).await;
+        }
+        let (known_terms, known_tally) = match (remembered.terms.take(), remembered.tally.take()) {
+            (Some(terms), Some(tally)) => (Some(terms), tally),
+            _ => {
+                let heads = repo::heads(app, &key).await?;
+                (heads.terms.zip(heads.etags.terms), (heads.tally, heads.etags.tally))
+            }
+        };
+        let current = match terms::current(app, resource, known_terms).await {
+            Ok(current) => current,
+            Err(StoreError::Precondition | StoreError::AlreadyExists) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let Some((terms, terms_etag)) = current else {
+            return Ok(records.iter().map(|_| Outcome::Refused(unknown(resource))).collect());
+        };
+        let (tally, etag) = known_tally;
+        let mut next = tally.clone();
+        let now = app.clock.now();
+        let mut entry = JournalEntry { accepted: now, source: source.to_owned(), records: Vec::new() };
+        let mut written = Vec::new();
+        for (index, record) in records.iter().enumerate() {
+            if outcomes[index].is_some() || repeats[index].is_some() {
+                continue;
+            }
+            match admit(app, record, &terms, &tally).await? {
+                Err(refusal) => outcomes[index] = Some(Outcome::Refused(refusal)),
+                Ok(place) => {
+                    let recorded = kept(record, &place);
+                    next.count(
+                        place.hour,
+                        place.period,
+                        place.segment,
+                        &recorded.counter,
+                        &place.meter,
+                        recorded.quantity,
+                    );
+                    entry.records.push(recorded);
+                    written.push(index);
+                }
+            }
+        }
+        if written.is_empty() {
+            (remembered.terms, remembered.tally) = (Some((terms, terms_etag)), Some((tally, etag)));
+            return Ok(finish(records, &digests, outcomes, &repeats));
+        }
+        if !next.marked {
+            // Before the records: usage that nobody knows of would never be billed.
+            let due = Hour::of(now).end() + GRACE;
+            repo::mark(app, &Mark { resource: resource.clone(), due, attention: Attention::default() }).await?;
+            next.marked = true;
+        }
+        let mut tail = [0; 6];
+        app.random.fill(&mut tail);
+        let tail: String = tail.iter().map(|byte| format!("{byte:02x}")).collect();
+        let journal = repo::journal_key(now, &tail);
+        let own: Vec<String> = written.iter().map(|index| digests[*index].clone()).collect();
+        match repo::save_records(app, &key, &journal, &entry, &own, &next, etag.as_ref()).await {
+            Ok(etag) => {
+                (remembered.terms, remembered.tally) = (Some((terms, terms_etag)), Some((next, Some(etag))));
+                for (index, recorded) in written.into_iter().zip(entry.records) {
+                    outcomes[index] = Some(Outcome::Recorded(recorded));
+                }
+                return Ok(finish(records, &digests, outcomes, &repeats));
+            }
+            Err(StoreError::AlreadyExists) => {
+                // Some of the ids are known: those are judged by what is there, the others are tried again.
+                let known = join_all(written.iter().map(|index| repo::recorded(app, &key, &records[*index].id))).await;
+                for (index, known) in written.into_iter().zip(known) {
+                    if let Some((recorded, digest, at)) = known? {
+                        let same = digest == digests[index];
+                        outcomes[index] =
+                            Some(if same { Outcome::Repeated(recorded, at) } else { Outcome::Conflict(recorded, at) });
+                    }
+                }
+            }
+            Err(StoreError::Precondition) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(RecordError::Contention)
+}
+
+/// Gives every record its outcome; repeats within the chunk get theirs from the first of their id.
+fn finish(
+    records: &[UsageRecord],
+    digests: &[String],
+    outcomes: Vec<Option<Outcome>>,
+    repeats: &[Option<usize>],
+) -> Vec<Outcome> {
+    let judged = |index: usize| outcomes[index].clone().unwrap_or_else(|| Outcome::Refused(twice()));
+    (0..records.len())
+        .map(|index| match repeats[index] {
+            None => judged(index),
+            Some(earlier) if digests[earlier] != digests[index] => Outcome::Refused(twice()),
+            Some(earlier) => match judged(earlier) {
+                Outcome::Recorded(recorded) => {
+                    let at = recorded.occurred;
+                    Outcome::Repeated(recorded, at)
+                }
+                other => other,
+            },
+        })
+        .collect()
+}
