@@ -27,6 +27,8 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
 pub enum Patience {
     /// A person, or a webhook with ten seconds: 2 more tries, 150 ms and 300 ms apart.
     Short,
+    /// Nobody, because the work comes round again by itself within a minute: no more tries.
+    Rounds,
     /// A queue message or a timer: 4 more tries up to 4 s apart; after that the message itself comes again.
     Long,
 }
@@ -35,6 +37,7 @@ impl Patience {
     pub fn policy(self) -> ExponentialBuilder {
         let base = ExponentialBuilder::default().with_jitter();
         match self {
+            Self::Rounds => base.with_max_times(0),
             Self::Short => base.with_min_delay(Duration::from_millis(150)).with_max_times(2),
             Self::Long => {
                 base.with_min_delay(Duration::from_millis(300)).with_max_delay(Duration::from_secs(4)).with_max_times(4)
@@ -46,13 +49,14 @@ impl Patience {
     pub fn per_request(self) -> Duration {
         match self {
             Self::Short => Duration::from_secs(4),
-            Self::Long => WHOLE,
+            Self::Rounds | Self::Long => WHOLE,
         }
     }
 
     /// The longest `Retry-After` that is obeyed by waiting; a longer one ends the try.
     pub fn longest_wait(self) -> Duration {
         match self {
+            Self::Rounds => Duration::ZERO,
             Self::Short => Duration::from_secs(2),
             Self::Long => Duration::from_secs(10),
         }

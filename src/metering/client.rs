@@ -42,7 +42,7 @@ fn off() -> ApiError {
 pub async fn submit(app: &App, events: &[&UsageEvent]) -> Result<Vec<Option<Answer>>, ApiError> {
     let client = app.marketplace.as_ref().ok_or_else(off)?;
     let body = batch(events);
-    let answer = client.exchange(Method::POST, "batchUsageEvent", "", Some(body), Patience::Short).await?;
+    let answer = client.exchange(Method::POST, "batchUsageEvent", "", Some(body), Patience::Rounds).await?;
     let Some(items) = answer["result"].as_array() else {
         return Err(ApiError::Unavailable("the answer to a batch of usage events has no results".into()));
     };

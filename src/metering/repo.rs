@@ -303,7 +303,7 @@ pub async fn save(app: &App, ledger: &mut Ledger, etags: &mut Etags) -> Result<(
         return Ok(());
     }
     let resource = ledger.terms.resource.key();
-    let Changed { tally, head: _, periods, events, days, frozen } = changed;
+    let Changed { tally, head: _, periods, events, created, days, frozen } = changed;
     // Days first: an event whose day does not list its resource would be missed by the read-back.
     for day in days {
         app.rows.write(DAYS, &day, vec![Write::upsert(resource.as_str(), &ledger.terms.resource)?]).await?;
@@ -319,7 +319,8 @@ pub async fn save(app: &App, ledger: &mut Ledger, etags: &mut Etags) -> Result<(
     }
     for key in &events {
         if let Some(event) = ledger.events.get(key) {
-            writes.push(Write::upsert(event_key(key), event)?);
+            let row = event_key(key);
+            writes.push(if created.contains(key) { Write::insert(row, event)? } else { Write::upsert(row, event)? });
         }
     }
     if let Some(frozen) = &frozen {

@@ -8,6 +8,8 @@ mod edge;
 mod faults;
 mod house;
 mod landing;
+mod ledger_law;
+mod metering;
 mod parity;
 mod purchase;
 mod routes;

@@ -91,10 +91,13 @@ impl Ledger {
             taken.retain(|slot| slot.0 >= earliest);
         }
         for claim in self.claims(hour, now) {
-            let slot = match claim.slot {
-                Slot::Later => continue,
-                Slot::At(slot) | Slot::Never(slot) => slot,
-            };
+            let Some(slot) = claim.slot.hour() else { continue };
+            let key = (slot, claim.dimension.clone());
+            if self.events.contains_key(&key) && !self.changed.created.contains(&key) {
+                // What was frozen is never touched again; the units wait for another hour.
+                debug_assert!(false, "the slot {slot} is in use");
+                continue;
+            }
             let Some(booked) = self
                 .periods
                 .get_mut(&claim.period)
@@ -108,11 +111,11 @@ impl Ledger {
                 booked.terms.as_ref().map_or_else(Default::default, |terms| (terms.price, terms.currency.clone()));
             let part = Part { period: claim.period, segment: claim.segment, quantity: claim.quantity };
             let lost = matches!(claim.slot, Slot::Never(_));
-            let key = (slot, claim.dimension.clone());
             self.head.taken.entry(claim.dimension.clone()).or_default().insert(slot);
             self.head.unsettled.insert(key.clone());
             self.changed.events.insert(key.clone());
             self.changed.days.insert(slot.day());
+            self.changed.created.insert(key.clone());
             let event = self.events.entry(key.clone()).or_insert_with(|| UsageEvent {
                 resource: self.terms.resource.clone(),
                 dimension: claim.dimension.clone(),
@@ -181,17 +184,19 @@ impl Ledger {
         let latest = end.map_or(hour, |end| end.min(hour));
         let taken = |slot: Hour| self.head.taken.get(dimension).is_some_and(|taken| taken.contains(&slot));
         let fits = |slot: Hour| {
-            let claimed = claims.iter().find(|claim| claim.dimension == dimension && claim.slot == Slot::At(slot));
-            claimed.map_or(!taken(slot), |claim| claim.plan == plan)
+            let claimed = claims.iter().find(|claim| claim.dimension == dimension && claim.slot.hour() == Some(slot));
+            claimed.map_or(!taken(slot), |claim| claim.slot == Slot::At(slot) && claim.plan == plan)
         };
-        if fits(latest) {
+        // An hour before the one being closed may have been used, and is remembered so long only.
+        let reach = Hour::of(now).0 - SEARCH;
+        if (latest == hour || latest.0 >= reach) && fits(latest) {
             return Slot::At(latest);
         }
         if end.is_none() {
             return Slot::Later;
         }
         let from = self.terms.segments.get(segment).map_or(latest, |segment| Hour::of(segment.from));
-        let earliest = from.0.max(Hour::of(now).0 - SEARCH);
+        let earliest = from.0.max(reach);
         if let Some(slot) = (earliest..latest.0).rev().map(Hour).find(|slot| fits(*slot)) {
             return Slot::At(slot);
         }
@@ -219,4 +224,13 @@ enum Slot {
     Later,
     /// No hour is left that Microsoft would take.
     Never(Hour),
+}
+
+impl Slot {
+    fn hour(self) -> Option<Hour> {
+        match self {
+            Self::At(hour) | Self::Never(hour) => Some(hour),
+            Self::Later => None,
+        }
+    }
 }

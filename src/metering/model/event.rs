@@ -64,7 +64,7 @@ pub enum Proof {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
+#[serde(tag = "is", rename_all = "snake_case")]
 pub enum State {
     /// To be sent, or sent without an answer.
     Pending,
@@ -104,7 +104,6 @@ pub struct UsageEvent {
     #[serde(with = "rust_decimal::serde::str")]
     pub price: Decimal,
     pub currency: String,
-    #[serde(flatten)]
     pub state: State,
     pub frozen: Timestamp,
     pub attempts: u32,

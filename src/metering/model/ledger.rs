@@ -140,6 +140,8 @@ pub struct Changed {
     pub head: bool,
     pub periods: BTreeSet<Timestamp>,
     pub events: BTreeSet<EventKey>,
+    /// Those of them that are new: their rows must not exist.
+    pub created: BTreeSet<EventKey>,
     /// Days of new events.
     pub days: BTreeSet<String>,
     pub frozen: Option<FrozenHour>,

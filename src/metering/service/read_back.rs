@@ -143,14 +143,20 @@ async fn our_sums(app: &App, resource: &Resource, day: &str) -> Result<BTreeMap<
     Ok(sums)
 }
 
-/// The doubtful events that together make up a difference exactly, if any do.
-fn explains(difference: Quantity, doubtful: &[(EventKey, Quantity)]) -> Option<Vec<EventKey>> {
+/// The doubtful events that together make up a difference exactly, if any do; or the only one, if Microsoft has booked
+/// a part of it.
+fn explains(difference: Quantity, doubtful: &[(EventKey, Quantity)]) -> Option<Vec<(EventKey, Quantity)>> {
     if !difference.is_positive() || doubtful.is_empty() {
         return None;
     }
     let all: Quantity = doubtful.iter().map(|(_, quantity)| *quantity).sum();
     if all == difference {
-        return Some(doubtful.iter().map(|(key, _)| key.clone()).collect());
+        return Some(doubtful.to_vec());
+    }
+    if let [(key, quantity)] = doubtful
+        && difference < *quantity
+    {
+        return Some(vec![(key.clone(), difference)]);
     }
     if doubtful.len() > MOST_COMBINED {
         return None;
@@ -158,19 +164,20 @@ fn explains(difference: Quantity, doubtful: &[(EventKey, Quantity)]) -> Option<V
     (1_u32..1 << doubtful.len()).find_map(|choice| {
         let chosen = || doubtful.iter().enumerate().filter(move |(index, _)| choice & (1 << index) != 0);
         let sum: Quantity = chosen().map(|(_, (_, quantity))| *quantity).sum();
-        (sum == difference).then(|| chosen().map(|(_, (key, _))| key.clone()).collect())
+        (sum == difference).then(|| chosen().map(|(_, pair)| pair.clone()).collect())
     })
 }
 
 /// Enters bookings of which no answer told.
-async fn enter(app: &App, resource: &Resource, found: &[EventKey]) -> Result<(), MeteringError> {
+async fn enter(app: &App, resource: &Resource, found: &[(EventKey, Quantity)]) -> Result<(), MeteringError> {
     let key = resource.key();
     for _ in 0..TRIES {
         let Some((ledger, etags)) = repo::ledger(app, &key).await? else { return Ok(()) };
         let mut work = Work { key: key.clone(), ledger, etags, mark: None, send: Vec::new() };
-        repo::add_events(app, &mut work.ledger, found).await?;
-        for event in found {
-            work.ledger.found(event, app.clock.now());
+        let keys: Vec<EventKey> = found.iter().map(|(key, _)| key.clone()).collect();
+        repo::add_events(app, &mut work.ledger, &keys).await?;
+        for (event, quantity) in found {
+            work.ledger.found(event, *quantity, app.clock.now());
         }
         let saved = match repo::save(app, &mut work.ledger, &mut work.etags).await {
             Ok(()) => look::list_losses(app, &mut work).await,

@@ -255,6 +255,7 @@ async fn write_chunk(
         let now = app.clock.now();
         let mut entry = JournalEntry { accepted: now, source: source.to_owned(), records: Vec::new() };
         let mut written = Vec::new();
+        let mut due: Option<Timestamp> = None;
         for (index, record) in records.iter().enumerate() {
             if outcomes[index].is_some() || repeats[index].is_some() {
                 continue;
@@ -263,6 +264,9 @@ async fn write_chunk(
                 Err(refusal) => outcomes[index] = Some(Outcome::Refused(refusal)),
                 Ok(place) => {
                     let recorded = kept(record, &place);
+                    let over = terms.segment_end(place.segment).is_some();
+                    let closes = if over { now } else { place.hour.end() + GRACE };
+                    due = Some(due.map_or(closes, |known| known.min(closes)));
                     next.count(
                         place.hour,
                         place.period,
@@ -280,9 +284,11 @@ async fn write_chunk(
             (remembered.terms, remembered.tally) = (Some((terms, terms_etag)), Some((tally, etag)));
             return Ok(finish(records, &digests, outcomes, &repeats));
         }
-        if !next.marked {
+        // Late records of closed plans and hours are looked at sooner than the round would come by itself.
+        let usual = Hour::of(now).end() + GRACE;
+        let due = due.unwrap_or(usual).max(now);
+        if !next.marked || due < usual {
             // Before the records: usage that nobody knows of would never be billed.
-            let due = Hour::of(now).end() + GRACE;
             repo::mark(app, &Mark { resource: resource.clone(), due, attention: Attention::default() }).await?;
             next.marked = true;
         }

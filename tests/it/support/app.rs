@@ -132,6 +132,10 @@ impl TestApp {
         Self { host, simulator, clock, address, folder, simulating, product: Some(product), leftovers_expected: false }
     }
 
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.address)
     }

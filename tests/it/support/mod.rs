@@ -5,3 +5,4 @@ pub mod azurite;
 pub mod browser;
 pub mod fake_host;
 pub mod process;
+pub mod usage;
