@@ -93,6 +93,8 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("UsageOfResource", with!(Publisher, metering::handlers::resource_usage)),
     ("UsageLosses", with!(Publisher, metering::handlers::losses)),
     ("UsageDifferences", with!(Publisher, metering::handlers::differences)),
+    ("SubmitUsageNow", with!(Publisher, metering::handlers::submit_now)),
+    ("ReadBackUsageNow", with!(Publisher, metering::handlers::read_back_now)),
     ("RegisterManagedApp", with!(Publisher, metering::handlers::register_managed_app)),
     // Microsoft.
     ("Webhook", with!(Marketplace, fulfillment::handlers::webhook)),

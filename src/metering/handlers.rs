@@ -255,6 +255,19 @@ pub async fn status(app: Arc<App>, _request: Request, _publisher: Publisher) -> 
     Ok(uncached(json(StatusCode::OK, &queries::overview(&app).await?)))
 }
 
+/// `POST /api/usage/submit`: closes and sends now what is due, instead of at the next full minute.
+pub async fn submit_now(app: Arc<App>, _request: Request, publisher: Publisher) -> Result<Response, Problem> {
+    let round = run::run(&app).await?;
+    tracing::info!(publisher = publisher.name, ?round, "usage sent on demand");
+    Ok(uncached(json(StatusCode::OK, &round)))
+}
+
+/// `POST /api/usage/read-back?day=2026-03-02`: compares a day with what Microsoft has booked, now.
+pub async fn read_back_now(app: Arc<App>, request: Request, _publisher: Publisher) -> Result<Response, Problem> {
+    let report = read_back::read_back(&app, &day(&request, app.clock.now())?).await?;
+    Ok(uncached(json(StatusCode::OK, &report)))
+}
+
 /// A month such as `2026-03` from the query; the current one without.
 pub fn month(request: &Request, now: Timestamp) -> Result<String, Problem> {
     let text =

@@ -15,4 +15,5 @@ mod purchase;
 mod routes;
 mod seams;
 mod support;
+mod usage_lives;
 mod webhook;

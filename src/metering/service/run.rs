@@ -17,7 +17,7 @@ const CHUNK: usize = 200;
 const PARALLEL: usize = 16;
 
 /// What a round did.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Round {
     pub looked_at: usize,
     pub sent: usize,

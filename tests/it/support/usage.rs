@@ -17,6 +17,10 @@ impl TestApp {
         self.api(reqwest::Client::new().post(self.url("/api/usage")).json(body)).await
     }
 
+    pub async fn post_api(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.api(reqwest::Client::new().post(self.url(path)).json(body)).await
+    }
+
     pub async fn get_api(&self, path: &str) -> (u16, Value) {
         self.api(reqwest::Client::new().get(self.url(path))).await
     }
