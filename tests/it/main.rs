@@ -16,4 +16,6 @@ mod routes;
 mod seams;
 mod support;
 mod usage_lives;
+mod usage_periods;
+mod usage_read_back;
 mod webhook;
