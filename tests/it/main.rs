@@ -18,4 +18,5 @@ mod support;
 mod usage_lives;
 mod usage_periods;
 mod usage_read_back;
+mod usage_rules;
 mod webhook;

@@ -24,16 +24,18 @@ pub async fn current(
         None => (Terms::new(resource.clone()), None),
     };
     let Some(row) = fulfillment::find(app, subscription).await? else { return Ok(None) };
+    let segments = terms.segments.len();
     let mut changed = terms.follow(&row);
+    let unread = terms.lacks_plan() || terms.segments.len() != segments;
     let now = app.clock.now();
     let old = terms.plans_read.is_none_or(|read| now.duration_since(read) > READ_AGAIN);
-    if (terms.lacks_plan() || old) && terms.ended.is_none() {
+    if (unread || old) && terms.ended.is_none() {
         let before = terms.clone();
         match fulfillment::listed_plans(app, subscription).await {
             Ok(plans) => terms.learn(&plans, &app.catalogue, now),
             Err(error) => {
                 tracing::info!(%subscription, %error, "the plans can not be listed; what is known has to do");
-                if terms.lacks_plan() {
+                if unread {
                     // The list of an earlier day, and the catalogue's file.
                     let plans = fulfillment::known_plans(app, subscription).await?;
                     terms.learn(&plans, &app.catalogue, now);
