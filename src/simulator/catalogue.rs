@@ -95,6 +95,37 @@ pub const PLANS: &[Plan] = &[
         ],
     },
     Plan {
+        id: "metered-large",
+        name: "Metered Large",
+        description: "The same meters with larger included quantities and lower prices beyond them.",
+        seats: None,
+        free_trial: false,
+        terms: &[Term { unit: MONTH, months: 1, price: 399, description: "1-month subscription" }],
+        dimensions: &[
+            Dimension {
+                id: "speech_minutes",
+                name: "Speech, minutes",
+                unit: "minute",
+                price_per_unit: "0.01",
+                included: 1_500,
+            },
+            Dimension {
+                id: "vision_images",
+                name: "Vision, images",
+                unit: "image",
+                price_per_unit: "0.001",
+                included: 25_000,
+            },
+            Dimension {
+                id: "chat_1k_tokens",
+                name: "Chat, 1,000 tokens",
+                unit: "1,000 tokens",
+                price_per_unit: "0.008",
+                included: 10_000,
+            },
+        ],
+    },
+    Plan {
         id: "trial",
         name: "Trial",
         description: "A flat monthly price with the first month free.",

@@ -216,26 +216,28 @@ impl From<rusqlite::Error> for StoreError {
 
 fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let connection = Connection::open(path).map_err(|error| OpenError::Sqlite(path.to_owned(), error))?;
-    let prepare = || -> rusqlite::Result<(i64, i64)> {
+    let prepare = || -> rusqlite::Result<Option<i64>> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", LONGEST_LOG)?;
         tune(&connection)?;
         connection.execute_batch(SCHEMA)?;
         // With the log folded in, the file must hold as many pages as its header says: a file cut short is found
-        // now and not at the first unlucky read.
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        // now and not at the first unlucky read. While somebody else reads, the log can not be folded in, and nothing
+        // is to be learned from the length.
+        let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy {
+            return Ok(None);
+        }
         let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
         let size: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
-        Ok((pages, size))
+        Ok(Some(pages * size))
     };
-    let (pages, size) = prepare().map_err(|error| damaged_or(path, error))?;
+    let Some(whole) = prepare().map_err(|error| damaged_or(path, error))? else { return Ok(connection) };
     let length = std::fs::metadata(path).map_err(|error| OpenError::Folder(path.to_owned(), error))?.len();
-    if i64::try_from(length).unwrap_or(i64::MAX) < pages * size {
-        return Err(OpenError::Damaged(
-            path.to_owned(),
-            format!("{length} bytes where its header says {}", pages * size),
-        ));
+    if i64::try_from(length).unwrap_or(i64::MAX) < whole {
+        let found = format!("{length} bytes where its header says {whole}");
+        return Err(OpenError::Damaged(path.to_owned(), found));
     }
     Ok(connection)
 }
@@ -332,4 +334,39 @@ fn commit_group(connection: &Connection, group: Vec<Writer>) {
 /// A statement without parameters or rows, prepared once.
 fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_somebody_still_reads_is_not_taken_for_a_damaged_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let insert = |number: i64| {
+            move |connection: &Connection| -> Result<(), StoreError> {
+                let body = "x".repeat(20_000);
+                let sql = "INSERT INTO entities(tbl, part, key, etag, body) VALUES('T', 'p', ?1, 1, ?2)";
+                connection.execute(sql, rusqlite::params![number.to_string(), body]).map(drop).map_err(Into::into)
+            }
+        };
+        let database = Database::open(folder.path()).unwrap();
+        database.write(insert(1)).await.unwrap();
+        // Somebody who reads an old state keeps the log from being folded in.
+        let beside = Connection::open(folder.path().join("mediagenie.db")).unwrap();
+        beside.execute_batch("BEGIN; SELECT COUNT(*) FROM entities;").unwrap();
+        for number in 2..50 {
+            database.write(insert(number)).await.unwrap();
+        }
+        drop(database);
+        let opened = loop {
+            match Database::open(folder.path()) {
+                Err(OpenError::Locked(_)) => tokio::task::yield_now().await,
+                other => break other,
+            }
+        };
+        let count =
+            opened.unwrap().read(|c| c.query_row("SELECT COUNT(*) FROM entities", [], |row| row.get::<_, i64>(0)));
+        assert_eq!(count.await.unwrap(), 49);
+    }
 }

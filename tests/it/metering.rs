@@ -30,7 +30,7 @@ async fn only_what_exceeds_the_included_quantity_is_billed_hour_by_hour() {
     app.use_up(id, "c", SPEECH, "7").await;
     app.fire("SubmitUsage").await;
     let first = (SPEECH.to_owned(), "2026-03-02T09:00:00Z".to_owned(), "metered".to_owned(), "50.25".to_owned());
-    assert_eq!(app.booked(), [first.clone()]);
+    assert_eq!(app.booked(), std::slice::from_ref(&first));
     assert_eq!(app.balance(id, SPEECH).await, balance(["1057.25", "1000", "50.25", "7", "0", "0"]));
     app.clock.advance(hours(1));
     app.fire("SubmitUsage").await;

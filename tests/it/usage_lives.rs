@@ -88,8 +88,7 @@ async fn lives(seed: u64) {
             .collect();
         // Some are sent once more, much later.
         batch.extend(
-            (0..dice.roll(3))
-                .filter_map(|_| (!sent.is_empty()).then(|| sent[dice.roll(sent.len() as u64) as usize].clone())),
+            (0..dice.roll(3)).filter(|_| !sent.is_empty()).map(|_| sent[dice.roll(sent.len() as u64) as usize].clone()),
         );
         let records: Vec<_> = batch.iter().map(|(record, _, _)| record).collect();
         let (status, answer) = app.post_usage(&json!(records)).await;
@@ -118,7 +117,7 @@ async fn lives(seed: u64) {
                     Action::Suspend,
                     Action::Reinstate,
                     Action::Reinstate,
-                    Action::ChangePlan("starter".into()),
+                    Action::ChangePlan("metered-large".into()),
                     Action::ChangePlan("metered".into()),
                     Action::Unsubscribe,
                 ];

@@ -1,5 +1,6 @@
 //! The publisher's own system, which posts usage through the public interface.
 
+use mediagenie::foundation::outbound::client;
 use mediagenie::metering::model::quantity::Quantity;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -14,19 +15,19 @@ impl TestApp {
     }
 
     pub async fn post_usage(&self, body: &Value) -> (u16, Value) {
-        self.api(reqwest::Client::new().post(self.url("/api/usage")).json(body)).await
+        self.api(client().unwrap().post(self.url("/api/usage")).json(body)).await
     }
 
     pub async fn post_api(&self, path: &str, body: &Value) -> (u16, Value) {
-        self.api(reqwest::Client::new().post(self.url(path)).json(body)).await
+        self.api(client().unwrap().post(self.url(path)).json(body)).await
     }
 
     pub async fn get_api(&self, path: &str) -> (u16, Value) {
-        self.api(reqwest::Client::new().get(self.url(path))).await
+        self.api(client().unwrap().get(self.url(path))).await
     }
 
     pub async fn post_csv(&self, query: &str, body: Vec<u8>) -> (u16, Value) {
-        self.api(reqwest::Client::new().post(self.url(&format!("/api/usage/csv{query}"))).body(body)).await
+        self.api(client().unwrap().post(self.url(&format!("/api/usage/csv{query}"))).body(body)).await
     }
 
     /// Records one quantity that must be taken.
