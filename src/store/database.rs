@@ -365,8 +365,10 @@ mod tests {
                 other => break other,
             }
         };
+        let opened = opened.unwrap();
         let count =
-            opened.unwrap().read(|c| c.query_row("SELECT COUNT(*) FROM entities", [], |row| row.get::<_, i64>(0)));
-        assert_eq!(count.await.unwrap(), 49);
+            |connection: &Connection| connection.query_row("SELECT COUNT(*) FROM entities", [], |row| row.get(0));
+        let count: i64 = opened.read(count).await.unwrap();
+        assert_eq!(count, 49);
     }
 }
