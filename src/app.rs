@@ -64,8 +64,34 @@ impl App {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Arc<Self>, StartError> {
+        Self::assemble(settings, clock, random, false).await
+    }
+
+    /// For commands that only read: an embedded store may belong to a running server meanwhile.
+    pub async fn build_beside(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Arc<Self>, StartError> {
+        Self::assemble(settings, clock, random, true).await
+    }
+
+    async fn assemble(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        beside: bool,
+    ) -> Result<Arc<Self>, StartError> {
         let http = outbound::client()?;
         let (rows, queues, blobs): (Arc<dyn RowStore>, Arc<dyn Queues>, Arc<dyn Blobs>) = match &settings.storage {
+            Storage::Embedded { folder } if beside => {
+                let database = Database::open_beside(folder)?;
+                (
+                    Arc::new(EmbeddedRows::new(database.clone())),
+                    Arc::new(EmbeddedQueues::beside(database.clone(), Arc::clone(&clock))),
+                    Arc::new(EmbeddedBlobs::beside(database, Arc::clone(&random))),
+                )
+            }
             Storage::Embedded { folder } => {
                 let database = Database::open(folder)?;
                 (

@@ -38,6 +38,12 @@ impl EmbeddedBlobs {
         Ok(Self { database, random, folder })
     }
 
+    /// Reads beside the server that owns the folder.
+    pub fn beside(database: Database, random: Arc<dyn Random>) -> Self {
+        let folder = database.folder().join("blobs");
+        Self { database, random, folder }
+    }
+
     async fn find(&self, container: &str, name: &str) -> Result<Option<(BlobInfo, String)>, BlobError> {
         check_name(container, name)?;
         let (container, name) = (container.to_owned(), name.to_owned());

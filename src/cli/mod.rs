@@ -2,6 +2,7 @@
 
 mod demo;
 mod doctor;
+mod usage;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -48,6 +49,9 @@ enum Command {
     },
     /// Check the settings and everything they point to, and say what to do about what is wrong.
     Doctor,
+    /// Export what was used and billed.
+    #[command(subcommand)]
+    Usage(usage::UsageCommand),
     /// List every setting with its meaning and default.
     Settings {
         /// Write docs/SETTINGS.md instead.
@@ -116,6 +120,7 @@ async fn perform(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Doctor => doctor::run().await,
+        Command::Usage(command) => usage::run(command).await,
         Command::Settings { markdown, sample } => {
             let text = if sample {
                 table::local_settings_sample()

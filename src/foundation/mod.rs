@@ -9,5 +9,6 @@ pub mod problem;
 pub mod rng;
 pub mod secret;
 pub mod settings;
+pub mod sheet;
 pub mod telemetry;
 pub mod web;

@@ -22,7 +22,7 @@ impl EmbeddedQueues {
     /// Takes over the queues of the database's folder. The file has one owner, so a message that is still hidden by a
     /// receipt was in the hands of a process that is gone: it is visible again at once.
     pub async fn open(database: Database, clock: Arc<dyn Clock>) -> Result<Self, QueueError> {
-        let this = Self { database, clock, bell: Arc::new(Notify::new()) };
+        let this = Self::beside(database, clock);
         let now = this.now_plus(Duration::ZERO);
         this.database
             .write(move |connection| {
@@ -33,6 +33,11 @@ impl EmbeddedQueues {
             })
             .await?;
         Ok(this)
+    }
+
+    /// Reads beside the server that owns the folder.
+    pub fn beside(database: Database, clock: Arc<dyn Clock>) -> Self {
+        Self { database, clock, bell: Arc::new(Notify::new()) }
     }
 
     fn now_plus(&self, wait: Duration) -> i64 {

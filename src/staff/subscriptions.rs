@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::foundation::ids::SubscriptionId;
 use crate::foundation::outbound::Patience;
 use crate::foundation::problem::Problem;
+use crate::foundation::sheet::cell;
 use crate::foundation::web::{Form, Request, Response, redirect, respond, uncached, with_header};
 use crate::fulfillment::model::event::Cause;
 use crate::fulfillment::model::facts::Status;
@@ -91,25 +92,20 @@ fn record(row: &Summary) -> [String; 14] {
     let some = |value: Option<String>| value.unwrap_or_default();
     [
         row.id.to_string(),
-        harmless(&row.name),
-        harmless(&row.offer),
-        harmless(&row.plan),
+        cell(&row.name),
+        cell(&row.offer),
+        cell(&row.plan),
         some(row.quantity.map(|quantity| quantity.to_string())),
         row.status.to_string(),
-        harmless(&row.purchaser),
+        cell(&row.purchaser),
         some(row.purchaser_tenant.map(|id| id.to_string())),
-        harmless(&row.beneficiary),
+        cell(&row.beneficiary),
         some(row.beneficiary_tenant.map(|id| id.to_string())),
         some(row.term_end.map(|at| at.to_string())),
         row.auto_renew.to_string(),
         row.is_test.to_string(),
         row.first_seen.to_string(),
     ]
-}
-
-/// A text that a spreadsheet would take for a formula gets an apostrophe in front.
-fn harmless(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
 }
 
 fn id(request: &Request) -> Result<SubscriptionId, Problem> {

@@ -24,6 +24,9 @@ const GATHER: Duration = Duration::from_micros(150);
 /// writer waits for it. Only a log of this many pages (64 MiB) makes the writing thread do it itself.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(250);
 const LONGEST_LOG: i64 = 16_000;
+/// How long the start waits for others who read, and how long anything else waits for a lock.
+const FOLDING_WAIT: Duration = Duration::from_millis(200);
+const BUSY_WAIT: Duration = Duration::from_secs(5);
 const CACHE_KIB: i64 = 8 * 1024;
 /// How many ETags one start reserves; numbers never come twice, also after a crash.
 const ETAG_BLOCK: i64 = 1 << 40;
@@ -84,6 +87,24 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
+    /// Opens the file in `folder` for reading only, beside the server that owns it. Every write is refused.
+    pub fn open_beside(folder: &Path) -> Result<Self, OpenError> {
+        let path = folder.join("mediagenie.db");
+        if !path.exists() {
+            let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "it holds no mediagenie.db");
+            return Err(OpenError::Folder(folder.to_owned(), missing));
+        }
+        let lock = File::open(&path).map_err(|error| OpenError::Folder(folder.to_owned(), error))?;
+        Ok(Self {
+            // Nobody listens at the other end.
+            writer: channel().0,
+            reader: readers(&path)?,
+            etags: Arc::default(),
+            folder: folder.to_owned(),
+            _lock: Arc::new(lock),
+        })
+    }
+
     /// Opens or creates the file in `folder` and takes its lock.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         std::fs::create_dir_all(folder).map_err(|error| OpenError::Folder(folder.to_owned(), error))?;
@@ -112,19 +133,9 @@ impl Database {
         std::thread::spawn(move || write_loop(connection, &writes, &committed));
         let folding = Connection::open(&path).map_err(|error| OpenError::Sqlite(path.clone(), error))?;
         std::thread::spawn(move || checkpoint_loop(&folding, &commits));
-        let (reader, reads) = channel();
-        let reads = Arc::new(Mutex::new(reads));
-        for _ in 0..READERS {
-            let connection =
-                Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-                    .map_err(|error| OpenError::Sqlite(path.clone(), error))?;
-            tune(&connection).map_err(|error| OpenError::Sqlite(path.clone(), error))?;
-            let reads = Arc::clone(&reads);
-            std::thread::spawn(move || read_loop(&connection, &reads));
-        }
         Ok(Self {
             writer,
-            reader,
+            reader: readers(&path)?,
             etags: Arc::new(AtomicI64::new(first)),
             folder: folder.to_owned(),
             _lock: Arc::new(lock),
@@ -199,6 +210,21 @@ impl Database {
     }
 }
 
+/// Starts the reading threads.
+fn readers(path: &Path) -> Result<Sender<Reader>, OpenError> {
+    let (reader, reads) = channel();
+    let reads = Arc::new(Mutex::new(reads));
+    for _ in 0..READERS {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(path, flags).map_err(|error| OpenError::Sqlite(path.to_owned(), error))?;
+        tune(&connection).map_err(|error| OpenError::Sqlite(path.to_owned(), error))?;
+        let reads = Arc::clone(&reads);
+        std::thread::spawn(move || read_loop(&connection, &reads));
+    }
+    Ok(reader)
+}
+
 fn stopped() -> StoreError {
     StoreError::unavailable("the embedded store has stopped")
 }
@@ -225,7 +251,9 @@ fn open_writer(path: &Path) -> Result<Connection, OpenError> {
         // With the log folded in, the file must hold as many pages as its header says: a file cut short is found
         // now and not at the first unlucky read. While somebody else reads, the log can not be folded in, and nothing
         // is to be learned from the length.
+        connection.busy_timeout(FOLDING_WAIT)?;
         let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        connection.busy_timeout(BUSY_WAIT)?;
         if busy {
             return Ok(None);
         }

@@ -18,7 +18,7 @@ fn run(arguments: &[&str], settings: &HashMap<String, String>) -> (Option<i32>, 
 fn help_and_version_are_there_for_every_command() {
     let none = HashMap::new();
     assert_eq!(run(&["--version"], &none), (Some(0), format!("mediagenie {}\n", env!("CARGO_PKG_VERSION"))));
-    for command in ["demo", "serve", "functions", "package", "doctor", "settings"] {
+    for command in ["demo", "serve", "functions", "package", "doctor", "usage", "settings"] {
         let (code, text) = run(&[command, "--help"], &none);
         assert!(code == Some(0) && text.contains("Usage:"), "{command}: {text}");
     }
@@ -124,4 +124,33 @@ fn the_package_has_what_the_functions_host_wants() {
     assert_eq!(folders, mediagenie::functions::TABLE.len());
     let (code, text) = run(&["package", folder.path().to_str().unwrap()], &HashMap::new());
     assert!(code == Some(1) && text.contains("not empty"), "{text}");
+}
+
+#[tokio::test]
+async fn usage_is_exported_for_an_exact_range_beside_the_running_server() {
+    let app = TestApp::start().await;
+    let (id, _) = app.buy("metered", None).await;
+    for hour in 0..3 {
+        app.use_up(id, &format!("=r{hour}"), "speech_minutes", "1001.5").await;
+        app.clock.advance(jiff::SignedDuration::from_mins(65));
+        app.fire("SubmitUsage").await;
+    }
+    let mut settings = settings_for(&app.simulator, &app.address);
+    settings.insert("DATA_DIR".into(), app.folder.path().to_str().unwrap().into());
+    let (code, text) =
+        run(&["usage", "export", "--from", "2026-03-02T10:00:00Z", "--to", "2026-03-02T11:00:00Z"], &settings);
+    assert_eq!(code, Some(0), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("accepted_at,resource,id,counter,quantity,"), "{text}");
+    assert!(lines[1].contains(&format!(",{id},'=r1,dimension:speech_minutes,1001.5,")), "{text}");
+    assert_eq!(lines[2], "1 lines, from 2026-03-02T10:00:00Z to before 2026-03-02T11:00:00Z");
+    let (_, text) =
+        run(&["usage", "export", "--what", "events", "--from", "2026-03-02", "--to", "2026-03-03"], &settings);
+    let quantities: Vec<_> = text.lines().skip(1).filter_map(|line| line.split(',').nth(4)).collect();
+    assert_eq!(quantities, ["1.5", "1001.5", "1001.5"], "{text}");
+    assert_eq!(run(&["usage", "export", "--from", "2026-03-02", "--to", "2026-03-02"], &settings).0, Some(2));
+    assert_eq!(run(&["usage", "export", "--from", "March", "--to", "2026-03-02"], &settings).0, Some(2));
+    settings.insert("DATA_DIR".into(), "/nowhere".into());
+    let (code, text) = run(&["usage", "export", "--from", "2026-03-01", "--to", "2026-03-02"], &settings);
+    assert!(code == Some(1) && text.contains("/nowhere can not be used"), "{text}");
 }

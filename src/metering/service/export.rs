@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::queries;
 use crate::app::App;
+use crate::foundation::sheet::cell;
 use crate::metering::model::event::{State, UsageEvent};
 use crate::metering::model::hour::Hour;
 use crate::metering::model::resource::Resource;
@@ -110,12 +111,12 @@ async fn records<W: Write>(
         let (entries, more) = repo::journal(app, &resource.key(), from, to, after.as_deref(), 500).await?;
         for (key, entry) in &entries {
             for record in &entry.records {
-                let corrects = record.corrects.clone().unwrap_or_default();
+                let corrects = cell(record.corrects.as_deref().unwrap_or_default());
                 csv.write_record([
                     entry.accepted.to_string(),
                     resource.to_string(),
-                    record.id.clone(),
-                    record.counter.clone(),
+                    cell(&record.id),
+                    cell(&record.counter),
                     record.quantity.to_string(),
                     record.occurred.to_string(),
                     record.hour.to_string(),
@@ -123,7 +124,7 @@ async fn records<W: Write>(
                     record.plan.clone(),
                     entry.source.clone(),
                     corrects,
-                    record.note.clone(),
+                    cell(&record.note),
                     key.clone(),
                 ])?;
                 lines += 1;
