@@ -1,7 +1,11 @@
 //! `cargo bench`: start, memory, package size, and the webhook beside a bare handler. Everything is measured in one run,
 //! pairs in turn, on loopback. The last lines are a Markdown table for the docs.
 //!
+//! `cargo bench -- webhook` and `cargo bench -- usage` measure one part only.
+//!
 //! `cargo bench -- bare PORT JWKS_URL KID` is the bare handler itself: warp, and nothing but the check of the same token.
+//! `cargo bench -- close RECORDS SUBSCRIPTIONS` is the process that closes an hour; it finds its settings in the
+//! environment.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -9,6 +13,8 @@
     clippy::disallowed_methods,
     reason = "a measuring tool"
 )]
+
+mod usage;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -35,7 +41,15 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["bare", port, jwks, kid] => runtime.block_on(bare(port.parse().unwrap(), jwks, kid)),
-        _ => runtime.block_on(measure()),
+        ["close", records, subscriptions] => {
+            runtime.block_on(usage::close(records.parse().unwrap(), subscriptions.parse().unwrap()))
+        }
+        ["usage"] => runtime.block_on(usage::measure()),
+        ["webhook"] => runtime.block_on(measure()),
+        _ => runtime.block_on(async {
+            measure().await;
+            usage::measure().await;
+        }),
     }
 }
 
@@ -97,6 +111,7 @@ fn settings(simulator: &Simulator, port: u16, folder: &Path) -> HashMap<String, 
         ("SIGN_IN_CLIENT_ID", config.sign_in_client_id),
         ("SIGN_IN_CLIENT_SECRET", config.sign_in_client_secret),
         ("LOG_FORMAT", "json".to_owned()),
+        ("PUBLISHER_API_KEYS", format!("bench={}", usage::KEY)),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
