@@ -97,7 +97,8 @@ pub async fn measure() {
     let rows = Arc::new(EmbeddedRows::new(Database::open(raw.path()).unwrap()));
     let mut results: [Vec<f64>; 4] = Default::default();
     for round in 0..ROUNDS {
-        // The floor: rows of the size of a record, as many in a transaction, of as many partitions.
+        // The floor: rows of the size of a record, as many in a transaction, in as many partitions, with keys as random
+        // as the ids of records are.
         let insert = |units: u64| {
             let rows = Arc::clone(&rows);
             move |number: u64| {
@@ -105,7 +106,7 @@ pub async fn measure() {
                 async move {
                     let body = json!({ "id": number, "subscription": Uuid::nil(), "dimension": "speech_minutes", "quantity": "0.25" }).to_string();
                     let writes = (0..units).map(|index| Write::Insert {
-                        key: format!("{round}-{units}-{number}-{index}"),
+                        key: format!("{}-{round}-{units}", scattered(number * units + index)),
                         body: body.clone(),
                     });
                     rows.write(Table("Raw"), &(number % SUBSCRIPTIONS as u64).to_string(), writes.collect())
@@ -232,4 +233,12 @@ async fn all(app: &App) -> Vec<SubscriptionId> {
             return ids;
         }
     }
+}
+
+/// A number without order.
+fn scattered(number: u64) -> String {
+    format!(
+        "{:016x}",
+        (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+    )
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::model::hour::Hour;
+use super::model::quantity::Quantity;
 use super::model::record::{Recorded, Refusal, UsageRecord};
 use super::model::resource::Resource;
 use super::service::csv::{self, FileError, Judged};
@@ -50,52 +51,131 @@ fn at(time: Timestamp) -> String {
     time.to_string()
 }
 
-fn shown(recorded: &Recorded) -> Value {
-    json!({
-        "id": recorded.id, "counter": recorded.counter, "quantity": recorded.quantity, "occurred_at": at(recorded.occurred),
-        "hour": recorded.hour, "plan": recorded.plan, "corrects": recorded.corrects, "note": recorded.note,
-    })
+/// A record as it stands in the ledger, or as it was sent.
+#[derive(Debug, Serialize)]
+struct RecordBody {
+    id: String,
+    counter: String,
+    quantity: Quantity,
+    occurred_at: Option<Timestamp>,
+    hour: Option<Hour>,
+    plan: Option<String>,
+    corrects: Option<String>,
+    note: String,
 }
 
-fn refused(id: &str, refusal: &Refusal) -> Value {
-    json!({ "id": id, "status": "refused", "code": refusal.code, "field": refusal.field, "message": refusal.message })
+impl RecordBody {
+    fn kept(recorded: &Recorded) -> Self {
+        Self {
+            id: recorded.id.clone(),
+            counter: recorded.counter.clone(),
+            quantity: recorded.quantity,
+            occurred_at: Some(recorded.occurred),
+            hour: Some(recorded.hour),
+            plan: Some(recorded.plan.clone()),
+            corrects: recorded.corrects.clone(),
+            note: recorded.note.clone(),
+        }
+    }
+
+    fn sent(record: &UsageRecord) -> Self {
+        Self {
+            id: record.id.clone(),
+            counter: record.what.counter(),
+            quantity: record.quantity,
+            occurred_at: record.occurred,
+            hour: None,
+            plan: None,
+            corrects: record.corrects.clone(),
+            note: record.note.clone(),
+        }
+    }
 }
 
-/// One record's result as JSON, and the status that it would have alone.
-fn result(id: &str, sent: Option<&UsageRecord>, outcome: &Result<Outcome, RecordError>) -> (Value, StatusCode) {
+/// What became of a record, for programs. Written without a detour through JSON values: there may be a thousand.
+#[derive(Debug, Default, Serialize)]
+pub struct ResultBody {
+    pub id: String,
+    /// `recorded`, `repeated`, `conflict`, `refused` or `not_judged`.
+    pub status: &'static str,
+    /// The line of the file it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<RecordBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<RecordBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<RecordBody>,
+}
+
+fn refused(id: &str, refusal: &Refusal) -> ResultBody {
+    ResultBody {
+        id: id.to_owned(),
+        status: "refused",
+        code: Some(refusal.code),
+        field: Some(refusal.field),
+        message: Some(refusal.message.clone()),
+        ..ResultBody::default()
+    }
+}
+
+/// One record's result, and the status that it would have alone.
+fn result(
+    id: &str,
+    sent: Option<&UsageRecord>,
+    outcome: &Result<Outcome, RecordError>,
+    alone: bool,
+) -> (ResultBody, StatusCode) {
+    let id = id.to_owned();
     match outcome {
         Ok(Outcome::Recorded(recorded)) => {
-            (json!({ "id": id, "status": "recorded", "record": shown(recorded) }), StatusCode::CREATED)
+            // In a list the sender knows what was sent; alone there is room to show where it counts.
+            let record = alone.then(|| RecordBody::kept(recorded));
+            (ResultBody { id, status: "recorded", record, ..ResultBody::default() }, StatusCode::CREATED)
         }
-        Ok(Outcome::Repeated(recorded, accepted)) => (
-            json!({ "id": id, "status": "repeated", "record": shown(recorded), "accepted_at": at(*accepted) }),
-            StatusCode::OK,
-        ),
+        Ok(Outcome::Repeated(recorded, accepted)) => {
+            let record = Some(RecordBody::kept(recorded));
+            let accepted_at = Some(*accepted);
+            (ResultBody { id, status: "repeated", record, accepted_at, ..ResultBody::default() }, StatusCode::OK)
+        }
         Ok(Outcome::Conflict(recorded, accepted)) => {
-            let yours = sent.map(|sent| {
-                json!({
-                    "id": sent.id, "counter": sent.what.counter(), "quantity": sent.quantity,
-                    "occurred_at": sent.occurred.map(at), "corrects": sent.corrects, "note": sent.note,
-                })
-            });
-            let body = json!({
-                "id": id, "status": "conflict", "code": "id_taken", "field": "id",
-                "message": "Another record was accepted under this id. Give a new record an id of its own; to change what was recorded, send a correction.",
-                "accepted": shown(recorded), "accepted_at": at(*accepted), "sent": yours,
-            });
+            let message = "Another record was accepted under this id. Give a new record an id of its own; to change what was recorded, send a correction.";
+            let body = ResultBody {
+                id,
+                status: "conflict",
+                code: Some("id_taken"),
+                field: Some("id"),
+                message: Some(message.to_owned()),
+                accepted: Some(RecordBody::kept(recorded)),
+                accepted_at: Some(*accepted),
+                sent: sent.map(RecordBody::sent),
+                ..ResultBody::default()
+            };
             (body, StatusCode::CONFLICT)
         }
         Ok(Outcome::Refused(refusal)) => {
             let status =
                 if refusal.code == "unknown_resource" { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST };
-            (refused(id, refusal), status)
+            (refused(&id, refusal), status)
         }
         Err(error) => {
             tracing::warn!(record = id, %error, "a record was not judged");
-            let body = json!({
-                "id": id, "status": "not_judged", "code": "try_again",
-                "message": format!("{error}; send it again with the same id, it counts once."),
-            });
+            let body = ResultBody {
+                id,
+                status: "not_judged",
+                code: Some("try_again"),
+                message: Some(format!("{error}; send it again with the same id, it counts once.")),
+                ..ResultBody::default()
+            };
             (body, StatusCode::SERVICE_UNAVAILABLE)
         }
     }
@@ -136,27 +216,54 @@ pub async fn record_usage(app: Arc<App>, request: Request, publisher: Publisher)
     let good: Vec<UsageRecord> = read.iter().filter_map(|record| record.as_ref().ok().cloned()).collect();
     let source = format!("api:{}", publisher.name);
     let mut outcomes = record::record(&app, &source, good).await.into_iter();
-    let results: Vec<(Value, StatusCode)> = read
+    let results: Vec<(ResultBody, StatusCode)> = read
         .iter()
         .zip(&texts)
         .map(|(read, text)| match read {
-            Ok(record) => result(&record.id, Some(record), &outcomes.next().unwrap_or(Err(RecordError::Interrupted))),
+            Ok(record) => {
+                result(&record.id, Some(record), &outcomes.next().unwrap_or(Err(RecordError::Interrupted)), single)
+            }
             Err(refusal) => (refused(&loose_id(text.get()), refusal), StatusCode::BAD_REQUEST),
         })
         .collect();
+    let (bodies, statuses): (Vec<ResultBody>, Vec<StatusCode>) = results.into_iter().unzip();
     if single {
-        let (body, status) = results.into_iter().next().unwrap_or((Value::Null, StatusCode::BAD_REQUEST));
-        return Ok(uncached(json(status, &body)));
+        let status = statuses.first().copied().unwrap_or(StatusCode::BAD_REQUEST);
+        return Ok(uncached(json(status, &bodies.first())));
     }
-    let count = |word: &str| results.iter().filter(|(result, _)| result["status"] == word).count();
-    let body = json!({
-        "recorded": count("recorded"), "repeated": count("repeated"), "conflicts": count("conflict"),
-        "refused": count("refused"), "not_judged": count("not_judged"),
-        "results": results.iter().map(|(result, _)| result).collect::<Vec<_>>(),
-    });
+    let counts = Counts::of(&bodies);
     // Records that were not judged are to be sent again, and programs look at the status only.
-    let status = if count("not_judged") > 0 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    Ok(uncached(json(status, &body)))
+    let status = if counts.not_judged > 0 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    #[derive(Serialize)]
+    struct Body<'a> {
+        #[serde(flatten)]
+        counts: Counts,
+        results: &'a [ResultBody],
+    }
+    Ok(uncached(json(status, &Body { counts, results: &bodies })))
+}
+
+/// How many records ended how.
+#[derive(Debug, Default, Serialize)]
+pub struct Counts {
+    pub recorded: usize,
+    pub repeated: usize,
+    pub conflicts: usize,
+    pub refused: usize,
+    pub not_judged: usize,
+}
+
+impl Counts {
+    pub fn of(results: &[ResultBody]) -> Self {
+        let count = |word: &str| results.iter().filter(|result| result.status == word).count();
+        Self {
+            recorded: count("recorded"),
+            repeated: count("repeated"),
+            conflicts: count("conflict"),
+            refused: count("refused"),
+            not_judged: count("not_judged"),
+        }
+    }
 }
 
 /// The id of a record that can not be read otherwise, so that its sender finds it.
@@ -172,11 +279,10 @@ impl From<FileError> for Problem {
     }
 }
 
-/// A judged line as JSON.
-pub fn judged_line(judged: &Judged) -> Value {
-    let (mut body, _) = result(&judged.id, None, &judged.result);
-    body["line"] = judged.number.into();
-    body
+/// A judged line for programs and pages.
+pub fn judged_line(judged: &Judged) -> ResultBody {
+    let (body, _) = result(&judged.id, None, &judged.result, false);
+    ResultBody { line: Some(judged.number), ..body }
 }
 
 /// `POST /api/usage/csv?dry_run=true`: a CSV file as the body. The answer counts what was (or would be) recorded, and
@@ -189,15 +295,17 @@ pub async fn record_csv(app: Arc<App>, request: Request, publisher: Publisher) -
     };
     let lines = csv::parse(&request.body)?;
     let judged = csv::import(&app, &format!("api:{}", publisher.name), lines, dry).await?;
-    let lines: Vec<Value> = judged.iter().map(judged_line).collect();
-    let count = |word: &str| lines.iter().filter(|line| line["status"] == word).count();
-    let wrong: Vec<&Value> =
-        lines.iter().filter(|line| line["status"] != "recorded" && line["status"] != "repeated").collect();
-    let body = json!({
-        "dry_run": dry, "recorded": count("recorded"), "repeated": count("repeated"), "conflicts": count("conflict"),
-        "refused": count("refused"), "not_judged": count("not_judged"), "problems": wrong,
-    });
-    Ok(uncached(json(StatusCode::OK, &body)))
+    let lines: Vec<ResultBody> = judged.iter().map(judged_line).collect();
+    let counts = Counts::of(&lines);
+    let problems: Vec<&ResultBody> =
+        lines.iter().filter(|line| !["recorded", "repeated"].contains(&line.status)).collect();
+    Ok(uncached(json(
+        StatusCode::OK,
+        &json!({
+            "dry_run": dry, "recorded": counts.recorded, "repeated": counts.repeated, "conflicts": counts.conflicts,
+            "refused": counts.refused, "not_judged": counts.not_judged, "problems": problems,
+        }),
+    )))
 }
 
 /// The resource that a path or body names: a subscription's GUID, else one that metering knows under this key.
