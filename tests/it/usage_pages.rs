@@ -202,7 +202,7 @@ async fn writing_an_event_off_needs_a_reason_and_a_yes_and_books_the_loss() {
     let page = staff.get(&address(id)).await;
     says(&page, "Dead letter");
     says(&page, "This dimension is not enabled for the plan.");
-    says(&page, "500 minute, worth USD 10.00, will never be billed.");
+    says(&page, "500 × minute, worth USD 10.00, will never be billed.");
     says(&page, "Deadline 22 h 53 min left");
     let overview = staff.get("/publisher/usage").await;
     says(&overview, "Dead letters 1");
@@ -268,7 +268,8 @@ async fn checking_a_file_records_nothing_and_recording_it_twice_counts_once() {
         "id,subscription,dimension,quantity\na-1,{id},speech_minutes,5\na-2,{id},nonsense,5\na-3,{id},speech_minutes,many\n"
     );
     let page = staff.get("/publisher/usage/import").await;
-    let checked = staff.submit(&page, "/publisher/usage/import", &[("csv", &file), ("do", "check")]).await;
+    let checked =
+        staff.submit(&page, "/publisher/usage/import", &[("csv", &file.replace('\n', "\r\n")), ("do", "check")]).await;
     assert_eq!(checked.status, 200, "{}", checked.body);
     says(&checked, "Nothing was recorded yet.");
     says(&checked, "Would be recorded 1");
@@ -319,19 +320,19 @@ async fn customers_see_their_own_usage_and_nobody_elses() {
     let (id, browser) = app.buy("metered", None).await;
     let portal = format!("/portal/subscriptions/{id}");
     let page = browser.get(&portal).await;
-    says(&page, "0 of 1,000 minute included 1,000 left; 0 % used");
+    says(&page, "0 of 1,000 included 1,000 left; 0 % used");
     report(&app, id, "r-1", "speech_minutes", "1200").await;
     report(&app, id, "r-2", "vision_images", "1250").await;
     next_hour(&app).await;
     let page = browser.get(&portal).await;
-    says(&page, "1,200 of 1,000 minute included Everything included is used.");
+    says(&page, "1,200 of 1,000 included Everything included is used.");
     says(&page, "Beyond 200 Price USD 0.02 per minute beyond the included quantity Charged so far USD 4.00");
-    says(&page, "1,250 of 5,000 image included 3,750 left; 25 % used");
+    says(&page, "1,250 of 5,000 included 3,750 left; 25 % used");
     // A month later the quantities begin anew, and the old period is kept.
     app.clock.advance(SignedDuration::from_hours(24 * 31));
     let browser = app.signed_in(&Person::contoso_buyer()).await;
     let page = browser.get(&portal).await;
-    says(&page, "0 of 1,000 minute included 1,000 left; 0 % used");
+    says(&page, "0 of 1,000 included 1,000 left; 0 % used");
     says(&page, "Charged so far USD 4.00");
 
     let stranger = app.signed_in(&Person::fabrikam_buyer()).await;

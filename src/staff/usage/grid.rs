@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::deadline;
-use crate::metering::Cell;
-use crate::metering::model::event::State;
+use crate::metering::model::event::{State, UsageEvent};
 use crate::metering::model::hour::Hour;
 use crate::metering::model::quantity::Quantity;
 use crate::metering::model::terms::Terms;
+use crate::metering::{self, Cell};
 
 /// Hours on a page.
 pub const HOURS: i64 = 48;
@@ -46,32 +46,35 @@ pub fn column(terms: &Terms, plan: &str, id: &str) -> Column {
     Column { id: id.to_owned(), name: if name.is_empty() { id } else { name }.to_owned(), unit: unit.to_owned() }
 }
 
-/// How much of a cell is in which state. The order is that of the bars, from the ground up.
-fn shares(cell: &Cell) -> [(&'static str, Quantity); 6] {
-    let (mut waiting, mut accepted, mut held, mut lost) = <(Quantity, Quantity, Quantity, Quantity)>::default();
-    match cell.event.as_ref().map(|event| (event.quantity, &event.state)) {
-        Some((_, State::Accepted { quantity, .. })) => accepted = *quantity,
-        Some((quantity, State::Held { .. } | State::DeadLetter)) => held = quantity,
-        Some((quantity, State::Lost { .. })) => lost = quantity,
-        Some((quantity, State::Pending)) => waiting = quantity,
+/// The order of the bars, from the ground up.
+const STATES: [&str; 7] = ["included", "accepted", "pending", "held", "dead_letter", "lost", "open"];
+type Shares = [Quantity; STATES.len()];
+
+/// How much of a cell is in which state.
+fn shares(cell: &Cell) -> Shares {
+    let mut shares = [Quantity::ZERO; STATES.len()];
+    let mut put = |state: &str, quantity: Quantity| {
+        if let Some(index) = STATES.iter().position(|known| *known == state) {
+            shares[index] += quantity;
+        }
+    };
+    match &cell.event {
+        Some(UsageEvent { state: State::Accepted { quantity, .. }, .. }) => put("accepted", *quantity),
+        Some(event) => put(metering::state_word(event), event.quantity),
         // Closed, and in no event of this hour.
-        None => waiting = cell.billable.at_least_zero(),
+        None => put("pending", cell.billable.at_least_zero()),
     }
-    let open = if cell.open { cell.recorded - cell.included - cell.billable } else { Quantity::ZERO };
-    [
-        ("included", cell.included),
-        ("accepted", accepted),
-        ("pending", waiting),
-        ("held", held),
-        ("lost", lost),
-        ("open", open),
-    ]
+    put("included", cell.included);
+    if cell.open {
+        put("open", cell.recorded - cell.included - cell.billable);
+    }
+    shares
 }
 
 /// The word for a cell's state.
 pub fn state(cell: &Cell) -> &'static str {
     match &cell.event {
-        Some(event) => crate::metering::state_word(event),
+        Some(event) => metering::state_word(event),
         None if cell.open => "open",
         None if cell.billable.is_zero() => "included",
         None => "carried",
@@ -80,8 +83,14 @@ pub fn state(cell: &Cell) -> &'static str {
 
 fn cell_view(cell: &Cell, now: Timestamp) -> Value {
     let unsettled = cell.event.as_ref().filter(|event| !event.is_settled());
+    let booked = match &cell.event {
+        Some(UsageEvent { quantity: sent, state: State::Accepted { quantity, .. }, .. }) if sent != quantity => {
+            Some(*quantity)
+        }
+        _ => None,
+    };
     json!({
-        "recorded": cell.recorded, "included": cell.included, "billable": cell.billable,
+        "booked": booked, "recorded": cell.recorded, "included": cell.included, "billable": cell.billable,
         "open": cell.open, "state": state(cell),
         "sent": cell.event.as_ref().map(|event| event.quantity),
         "deadline": unsettled.map(|event| deadline(event.deadline(), now)),
@@ -115,18 +124,17 @@ pub fn rows(cells: &Cells, columns: &[Column], from: Hour, to: Hour, now: Timest
 /// A drawing for each dimension that has something in it: bars of an hour each, stacked by state.
 pub fn charts(cells: &Cells, columns: &[Column], from: Hour, to: Hour) -> Vec<Value> {
     let draw = |column: &Column| -> Option<Value> {
-        let own: Vec<(Hour, [(&str, Quantity); 6])> = (from.0..to.0)
+        let own: Vec<(Hour, Shares)> = (from.0..to.0)
             .map(Hour)
             .filter_map(|hour| Some((hour, shares(cells.get(&(hour, column.id.clone()))?))))
             .collect();
-        let height =
-            |shares: &[(&str, Quantity); 6]| shares.iter().map(|(_, part)| part.at_least_zero()).sum::<Quantity>();
+        let height = |shares: &Shares| shares.iter().map(|part| part.at_least_zero()).sum::<Quantity>();
         let most = own.iter().map(|(_, shares)| height(shares)).max().filter(|most| most.is_positive())?;
         let mut bars = Vec::new();
         let mut sums: BTreeMap<&str, Quantity> = BTreeMap::new();
         for (hour, shares) in &own {
             let mut ground = HEIGHT;
-            for (state, part) in shares.iter().filter(|(_, part)| part.is_positive()) {
+            for (state, part) in STATES.into_iter().zip(shares).filter(|(_, part)| part.is_positive()) {
                 *sums.entry(state).or_default() += *part;
                 // Only for the eye; the table has the exact numbers.
                 let high = (part.0 as f64 / most.0 as f64 * HEIGHT).max(1.0);

@@ -29,7 +29,8 @@ fn show(app: &App, request: &Request, staff: &Staff, mut content: Value) -> Resu
 
 /// `POST /publisher/usage/import`: `do=check` judges and records nothing, `do=record` records.
 pub async fn import(app: Arc<App>, request: Request, staff: Staff, form: Form) -> Result<Response, Problem> {
-    let text = form.get("csv");
+    // Browsers send CRLF; with plain line ends the numbers of the lines are those of the text field.
+    let text = form.get("csv").replace("\r\n", "\n");
     let dry = form.get("do") != "record";
     let lines = match csv::parse(text.as_bytes()) {
         Ok(lines) => lines,
@@ -57,6 +58,6 @@ pub async fn import(app: Arc<App>, request: Request, staff: Staff, form: Form) -
     let done = !dry
         && result["recorded"].as_u64().unwrap_or_default() + result["repeated"].as_u64().unwrap_or_default()
             == result["lines"].as_u64().unwrap_or_default();
-    let kept = if done { "" } else { text };
+    let kept = if done { "" } else { text.as_str() };
     show(&app, &request, &staff, json!({ "csv": kept, "result": result, "rows": rows, "more": more }))
 }
