@@ -202,6 +202,7 @@ async fn writing_an_event_off_needs_a_reason_and_a_yes_and_books_the_loss() {
     let page = staff.get(&address(id)).await;
     says(&page, "Dead letter");
     says(&page, "This dimension is not enabled for the plan.");
+    says(&page, "Included 1,000 Dead letter 500");
     says(&page, "500 × minute, worth USD 10.00, will never be billed.");
     says(&page, "Deadline 22 h 53 min left");
     let overview = staff.get("/publisher/usage").await;

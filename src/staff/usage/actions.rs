@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -75,8 +76,11 @@ fn refused(refusal: &Refusal) -> Problem {
 
 /// A browser's time field has no zone; the page says that it is UTC.
 fn in_utc(text: &str) -> String {
-    let civil = text.parse::<DateTime>().ok().filter(|_| !text.ends_with(['Z', 'z']));
-    let time = civil.and_then(|time| time.to_zoned(TimeZone::UTC).ok());
+    // Reading a civil time would overlook the zone that a text has.
+    if text.parse::<Timestamp>().is_ok() {
+        return text.to_owned();
+    }
+    let time = text.parse::<DateTime>().ok().and_then(|time| time.to_zoned(TimeZone::UTC).ok());
     time.map_or_else(|| text.to_owned(), |time| time.timestamp().to_string())
 }
 

@@ -145,9 +145,8 @@ pub fn charts(cells: &Cells, columns: &[Column], from: Hour, to: Hour) -> Vec<Va
                 }));
             }
         }
-        let order = ["included", "accepted", "pending", "held", "lost", "open"];
         let parts: Vec<Value> =
-            order.iter().filter_map(|state| Some(json!({ "state": state, "quantity": sums.get(state)? }))).collect();
+            STATES.iter().filter_map(|state| Some(json!({ "state": state, "quantity": sums.get(state)? }))).collect();
         Some(json!({
             "id": column.id, "name": column.name, "unit": column.unit, "most": most, "bars": bars, "parts": parts,
             "width": (to.0 - from.0) * BAR, "height": HEIGHT,
