@@ -85,7 +85,7 @@ fn difference_view(difference: &Difference) -> Value {
     json!({
         "address": format!("/publisher/usage/resources/{known}"), "resource": difference.resource,
         "dimension": difference.dimension, "plan": difference.plan, "kind": difference.kind, "ours": difference.ours,
-        "theirs": difference.theirs, "gap": difference.theirs - difference.ours,
+        "theirs": difference.theirs, "gap": difference.ours - difference.theirs,
         "amount": difference.amount.to_string(), "currency": difference.currency, "seen": difference.seen,
     })
 }
