@@ -6,8 +6,3 @@
 pub mod subscriptions;
 pub mod usage;
 pub mod webhooks;
-
-/// A text that a spreadsheet would take for a formula gets an apostrophe in front.
-fn harmless(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
-}

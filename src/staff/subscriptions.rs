@@ -6,7 +6,6 @@ use http::StatusCode;
 use http::header::CONTENT_DISPOSITION;
 use serde_json::json;
 
-use super::harmless;
 use crate::app::App;
 use crate::foundation::ids::SubscriptionId;
 use crate::foundation::outbound::Patience;

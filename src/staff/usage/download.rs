@@ -7,7 +7,6 @@ use http::header::CONTENT_DISPOSITION;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use rust_decimal::Decimal;
 
 use super::targeted;
 use crate::app::App;
@@ -15,7 +14,6 @@ use crate::foundation::problem::Problem;
 use crate::foundation::web::{Request, Response, respond, uncached, with_header};
 use crate::identity::Staff;
 use crate::metering::{self, ExportError, What};
-use crate::staff::harmless;
 
 const USUAL_DAYS: i64 = 7;
 const MOST_DAYS: i64 = 31;
@@ -33,12 +31,11 @@ pub async fn records(app: Arc<App>, request: Request, _staff: Staff) -> Result<R
 async fn download(app: &App, request: &Request, what: What, word: &str) -> Result<Response, Problem> {
     let target = targeted(app, request).await?;
     let (from, to) = range(request, app.clock.now())?;
-    let mut plain = Vec::new();
-    metering::export(app, what, Some(&target.resource), from, to, &mut plain).await.map_err(|error| match error {
+    let mut body = Vec::new();
+    metering::export(app, what, Some(&target.resource), from, to, &mut body).await.map_err(|error| match error {
         ExportError::Store(error) => error.into(),
         error => Problem::internal(error),
     })?;
-    let body = for_spreadsheets(&plain).map_err(|error| Problem::internal(error.to_string()))?;
     let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
     let name = format!("{word}-{}-{}-{}.csv", target.resource.key(), day(from), day(to));
     let response = respond(StatusCode::OK, "text/csv; charset=utf-8", body);
@@ -68,27 +65,4 @@ fn range(request: &Request, now: Timestamp) -> Result<(Timestamp, Timestamp), Pr
         return Err(Problem::bad_request("invalid_range", title).field("from"));
     }
     Ok((from, to))
-}
-
-/// The same lines, with every text that a spreadsheet would take for a formula made harmless. Numbers stay numbers.
-fn for_spreadsheets(plain: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
-    let mut writer = csv::Writer::from_writer(Vec::with_capacity(plain.len()));
-    for line in csv::ReaderBuilder::new().has_headers(false).from_reader(plain).records() {
-        let line = line?;
-        let number = |field: &str| field.parse::<Decimal>().is_ok();
-        writer.write_record(line.iter().map(|field| if number(field) { field.to_owned() } else { harmless(field) }))?;
-    }
-    writer.into_inner().map_err(|error| error.to_string().into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn formulas_are_made_harmless_and_negative_quantities_stay_numbers() {
-        let plain = b"id,quantity,note\n=1+1,-5,\"a, b\"\n@x,2.5,-why\n";
-        let text = String::from_utf8(for_spreadsheets(plain).unwrap()).unwrap();
-        assert_eq!(text, "id,quantity,note\n'=1+1,-5,\"a, b\"\n'@x,2.5,'-why\n");
-    }
 }
