@@ -58,6 +58,8 @@ impl Pages {
         });
         environment.add_filter("time", time);
         environment.add_filter("day", day);
+        environment.add_filter("number", |value: Value| number(&value.to_string()));
+        environment.add_filter("money", |value: Value, currency: &str| money(&value.to_string(), currency));
         environment.add_function("asset", handlers::asset_path);
         let simulated = settings
             .marketplace
@@ -115,6 +117,35 @@ fn day(value: Option<&str>) -> String {
         .map_or_else(|| "–".to_owned(), |at| at.to_zoned(TimeZone::UTC).date().to_string())
 }
 
+/// `1,234.5`: a decimal text with its thousands apart. What is no number stays as it is.
+fn number(text: &str) -> String {
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return text.to_owned();
+    }
+    let mut grouped = String::with_capacity(text.len() + whole.len() / 3);
+    grouped.push_str(sign);
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    if !fraction.is_empty() {
+        grouped.push('.');
+        grouped.push_str(fraction);
+    }
+    grouped
+}
+
+/// `USD 1,234.50`: at least two decimals, and every further one that there is.
+fn money(text: &str, currency: &str) -> String {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let text = number(&format!("{whole}.{fraction:0<2}"));
+    if currency.is_empty() { text } else { format!("{currency} {text}") }
+}
+
 /// The language of a request: its cookie, else what the browser prefers.
 pub fn language(request: &Request) -> Language {
     match request.cookie(handlers::LANGUAGE_COOKIE) {
@@ -168,4 +199,27 @@ pub fn problem_page(app: &App, request: &Request, problem: &Problem) -> Response
     });
     *response.status_mut() = problem.status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_their_thousands_apart_and_money_at_least_two_decimals() {
+        for (text, shown) in [
+            ("0", "0"),
+            ("999", "999"),
+            ("1000", "1,000"),
+            ("-1234567.250001", "-1,234,567.250001"),
+            ("-12", "-12"),
+            ("12a", "12a"),
+            ("", ""),
+        ] {
+            assert_eq!(number(text), shown);
+        }
+        assert_eq!(money("1234.5", "USD"), "USD 1,234.50");
+        assert_eq!(money("0.002", "EUR"), "EUR 0.002");
+        assert_eq!(money("7", ""), "7.00");
+    }
 }

@@ -1,10 +1,12 @@
 //! What buyers and customers see: the product page, the landing page in each of its states, their subscriptions.
 //!
-//! Owns: these pages and their forms. Does not own: any rule; it asks `fulfillment` and shows the answer.
+//! Owns: these pages and their forms. Does not own: any rule; it asks `fulfillment` and `metering` and shows the
+//! answer.
 
 pub mod landing;
 pub mod product;
 pub mod subscriptions;
+mod usage;
 mod view;
 
 pub use view::{plan_rows, subscription_view};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use serde_json::json;
 
+use super::usage;
 use super::view::{plan_rows, subscription_view};
 use crate::app::App;
 use crate::foundation::ids::SubscriptionId;
@@ -68,6 +69,7 @@ async fn show(
         "s": subscription_view(row, &plans),
         "plans": plan_rows(&plans, &row.facts.plan_id),
         "seats": current.map(|plan| json!({ "least": plan.min_quantity.unwrap_or(1), "most": plan.max_quantity })),
+        "usage": usage::section(app, row, current).await?,
         "events": events,
         "older": events.last().filter(|_| more).map(|event| event.number),
         "done": request.query("done"),

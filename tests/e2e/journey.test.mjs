@@ -12,6 +12,7 @@ import test, { after, before } from 'node:test';
 import {
   OUTPUT, badge, comes, event, fact, fits, heading, journey, openAs, pick, reloadUntil, startBrowser, startDemo, violations,
 } from './support.mjs';
+import { day, file, prepareUsage, usageOf } from './usage.mjs';
 
 const CLARA = 'clara@contoso.example';
 const FIONA = 'fiona@fabrikam.example';
@@ -292,6 +293,65 @@ journey(world, 'staff find a subscription, read its story, take it along as CSV 
   assert.equal(await customer.getByRole('link', { name: 'Webhooks' }).count(), 0, 'customers see no way to the staff pages');
 });
 
+// ---- 5b: usage ---------------------------------------------------------------------------------------------------
+
+journey(world, 'staff enter usage by hand and from a file, and the customer sees what it comes to', limit(60), async ({ demo, open, watch }) => {
+  const { id, page: customer } = await activated({ demo, open }, { plan: 'metered', name: 'Hotline' }, FIONA);
+  const page = await open();
+  await openAs(page, `${demo.product}/publisher/usage`, ADMIN);
+  await page.getByRole('searchbox', { name: 'Open a subscription or managed application' }).fill(id);
+  await page.getByRole('button', { name: 'Open', exact: true }).click();
+  await heading(page, 'Hotline').waitFor();
+
+  const form = page.locator('form[action$="/record"]');
+  const path = `/publisher/usage/resources/${id}/record`;
+  watch.allow(400, path);
+  await form.getByLabel('What').selectOption('dimension:speech_minutes');
+  await form.getByLabel('Quantity').fill('twelve');
+  await form.getByLabel('Reason').fill('Reported by telephone');
+  await form.getByRole('button', { name: 'Record' }).click();
+  await page.getByRole('alert').getByText('This is no quantity').waitFor();
+  assert.equal(await form.getByLabel('Reason').inputValue(), 'Reported by telephone', 'what was typed is kept');
+  assert.equal(await form.getByLabel('Quantity').getAttribute('aria-invalid'), 'true');
+  await form.getByLabel('Quantity').fill('1200');
+  await form.getByRole('button', { name: 'Record' }).dblclick();
+  await page.getByText(/It counts in the open hour|It counts once/).waitFor();
+  const balance = page.locator('.balance tbody tr').filter({ hasText: 'Speech' });
+  assert.match(await balance.innerText(), /1,200\s+1,000\s+of 1,000/, 'a double click counts once');
+
+  await page.locator('tr').filter({ hasText: 'Reported by telephone' }).getByRole('link', { name: /^Correct/ }).click();
+  assert.equal(await form.getByLabel('Quantity').inputValue(), '-1200', 'the correction is filled in');
+  await form.getByLabel('Quantity').fill('-100');
+  await form.getByLabel('Reason').fill('Counted twice');
+  await form.getByRole('button', { name: 'Record' }).click();
+  await page.getByText('It counts in the open hour').waitFor();
+  assert.match(await balance.innerText(), /1,100\s+1,000\s+of 1,000/);
+
+  await page.getByRole('link', { name: 'Usage', exact: true }).first().click();
+  await page.getByRole('link', { name: 'Import CSV' }).click();
+  const text = `id,subscription,dimension,quantity\na-1,${id},vision_images,2500\na-2,${id},pictures,1\n`;
+  await page.getByLabel('File').setInputFiles({ name: 'usage.csv', mimeType: 'text/csv', buffer: Buffer.from(text) });
+  await page.getByText('Read: usage.csv').waitFor();
+  assert.equal(await page.getByLabel('Text', { exact: true }).inputValue(), text);
+  await page.getByRole('button', { name: 'Check' }).click();
+  await page.getByText('Nothing was recorded yet.').waitFor();
+  await page.locator('tbody tr').filter({ hasText: 'a-2' }).getByText('Refused', { exact: true }).waitFor();
+  assert.equal(await page.getByLabel('Text', { exact: true }).inputValue(), text.trim(), 'the text stays for recording');
+  await page.getByRole('button', { name: 'Record', exact: true }).click();
+  await page.getByText('Some lines were not recorded').waitFor();
+
+  await customer.reload();
+  const usage = customer.getByRole('region', { name: 'Usage' });
+  await usage.getByText('1,100 of 1,000 included').waitFor();
+  await usage.getByText('USD 2.00', { exact: true }).waitFor();
+  await usage.getByText('2,500 left; 50 % used').waitFor();
+  for (const address of ['/publisher/usage', `/publisher/usage/resources/${id}`, '/publisher/usage/losses']) {
+    watch.allow(404, address);
+    await customer.goto(demo.product + address);
+    await heading(customer, 'There is nothing here').waitFor();
+  }
+});
+
 // ---- 6: what goes wrong ------------------------------------------------------------------------------------------
 
 journey(world, 'a purchase link that does not work and a purchase of somebody else say what to do', limit(60), async ({ demo, open, watch }) => {
@@ -428,7 +488,7 @@ const VIEWS = [
   { width: 320, height: 640, theme: 'light' },
 ];
 
-journey(world, 'every page is kept as a picture, fits a telephone and breaks no rule of accessibility', limit(170), async ({ demo, open, watch }) => {
+journey(world, 'every page is kept as a picture, fits a telephone and breaks no rule of accessibility', limit(400), async ({ demo, open, watch }) => {
   const folder = join(OUTPUT, 'screenshots');
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
@@ -466,6 +526,8 @@ journey(world, 'every page is kept as a picture, fits a telephone and breaks no 
   const preparing = await window(FIONA, 'en');
   const active = await activate(preparing, { plan: 'team', quantity: 12, term: 'P1Y', name: 'Speech for the call centre' });
   const metered = await activate(preparing, { plan: 'metered' });
+  const refusedUsage = await activate(preparing, { plan: 'metered', name: 'Archive' });
+  const unused = await activate(preparing, { plan: 'metered', name: 'Never used' });
   const trial = await activate(preparing, { plan: 'trial', free_trial: true, auto_renew: false });
   const suspended = await activate(preparing, { plan: 'starter', name: 'Verylongnamewithoutanyblank'.repeat(3) });
   const ended = await activate(preparing, { plan: 'starter' });
@@ -487,6 +549,7 @@ journey(world, 'every page is kept as a picture, fits a telephone and breaks no 
   await preparing.getByLabel('Number of seats').fill('5');
   await preparing.getByRole('button', { name: 'Change seats' }).click();
   await reloadUntil(preparing, preparing.getByText('The number of seats was changed to 5', { exact: true }));
+  await prepareUsage(demo, await window(ADMIN, 'en'), metered, refusedUsage);
   await demo.control('faults', { activation_delay_seconds: 86_400 });
   const activating = await activate(preparing, { plan: 'starter' });
   await demo.control('faults', {});
@@ -496,6 +559,20 @@ journey(world, 'every page is kept as a picture, fits a telephone and breaks no 
     await page.locator('details summary').click();
     await page.locator('#confirm-name').fill('x');
     await page.locator('.btn-danger').click();
+    await page.locator('.notice-error').waitFor();
+  };
+  const unfold = (page) => page.evaluate(() => { for (const part of document.querySelectorAll('details')) part.open = true; });
+  const check = async (page) => {
+    await page.locator('#file').setInputFiles({ name: 'usage.csv', mimeType: 'text/csv', buffer: Buffer.from(file(metered)) });
+    await page.waitForFunction(() => document.getElementById('csv').value !== '');
+    await page.locator('button[value=check]').click();
+    await page.locator('#result').waitFor();
+    await unfold(page);
+  };
+  const wrongEntry = async (page) => {
+    await page.locator('#quantity').fill('twelve');
+    await page.locator('#note').fill('x');
+    await page.locator('form[action$="/record"] button').click();
     await page.locator('.notice-error').waitFor();
   };
   const pages = [
@@ -531,6 +608,22 @@ journey(world, 'every page is kept as a picture, fits a telephone and breaks no 
     { name: 'staff-subscription', who: ADMIN, url: `${p}/publisher/subscriptions/${active}` },
     { name: 'staff-subscription-asked', who: ADMIN, url: `${p}/publisher/subscriptions/${suspended}?done=1` },
     { name: 'staff-subscription-reader', who: READER, url: `${p}/publisher/subscriptions/${ended}` },
+    { name: 'portal-usage', who: FIONA, url: portal(demo, metered) },
+    { name: 'usage', who: ADMIN, url: `${p}/publisher/usage` },
+    { name: 'usage-reader', who: READER, url: `${p}/publisher/usage?find=nothing` },
+    { name: 'usage-resource', who: ADMIN, url: usageOf(demo, metered), then: unfold },
+    { name: 'usage-resource-earlier', who: ADMIN, url: `${usageOf(demo, metered)}?to=2026-01-01T00` },
+    { name: 'usage-resource-refused', who: ADMIN, url: usageOf(demo, refusedUsage), then: unfold },
+    { name: 'usage-resource-unused', who: ADMIN, url: usageOf(demo, unused) },
+    { name: 'usage-resource-wrong', who: ADMIN, url: usageOf(demo, unused), then: wrongEntry, also: [400, `/publisher/usage/resources/${unused}/record`] },
+    { name: 'usage-resource-unmetered', who: READER, url: usageOf(demo, ended) },
+    { name: 'usage-losses', who: ADMIN, url: `${p}/publisher/usage/losses` },
+    { name: 'usage-losses-none', who: READER, url: `${p}/publisher/usage/losses?month=2020-02` },
+    { name: 'usage-differences', who: ADMIN, url: `${p}/publisher/usage/differences?day=${day(5)}` },
+    { name: 'usage-differences-none', who: READER, url: `${p}/publisher/usage/differences?day=2020-02-29` },
+    { name: 'usage-catalogue', who: READER, url: `${p}/publisher/usage/catalogue` },
+    { name: 'usage-import', who: ADMIN, url: `${p}/publisher/usage/import`, then: unfold },
+    { name: 'usage-import-checked', who: ADMIN, url: `${p}/publisher/usage/import`, then: check },
     { name: 'staff-webhooks', who: ADMIN, url: `${p}/publisher/webhooks` },
     { name: 'staff-webhooks-nothing', who: ADMIN, url: `${p}/publisher/webhooks?day=2020-02-29` },
     // The simulated Microsoft speaks English only.

@@ -29,6 +29,9 @@ async function freePort() {
   return port;
 }
 
+/** The key of the publisher's own program. */
+const PUBLISHER_KEY = 'browser-test-browser-test-browser-test';
+
 /** Starts `mediagenie demo` on free ports with a folder of its own. */
 export async function startDemo() {
   const binary = resolve(ROOT, process.env.MEDIAGENIE ?? 'target/debug/mediagenie');
@@ -36,7 +39,7 @@ export async function startDemo() {
   const [listen, simulated] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
   const child = spawn(binary, ['demo'], {
     cwd: folder,
-    env: { PATH: process.env.PATH, DATA_DIR: folder, LISTEN_ADDRESS: listen, SIMULATOR_ADDRESS: simulated },
+    env: { PATH: process.env.PATH, DATA_DIR: folder, LISTEN_ADDRESS: listen, SIMULATOR_ADDRESS: simulated, PUBLISHER_API_KEYS: `browser-test=${PUBLISHER_KEY}` },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let log = '';
@@ -67,6 +70,15 @@ export async function startDemo() {
     async buy(order) {
       const made = await demo.control('purchase', order);
       return made.subscription_id;
+    },
+    /** The publisher's program reports usage (records, of which each must be taken) or asks for something else there. */
+    async usage(records, path = '') {
+      const headers = { authorization: `Bearer ${PUBLISHER_KEY}` };
+      const answer = await fetch(`${demo.product}/api/usage${path}`, { method: 'POST', headers, body: JSON.stringify(records) });
+      if (path) return answer.status;
+      const said = await answer.json();
+      assert.deepEqual([answer.status, said.recorded], [200, records.length], JSON.stringify(said));
+      return answer.status;
     },
     async stop() {
       child.kill('SIGTERM');
@@ -197,8 +209,8 @@ export const event = (page, text) => page.locator('.timeline .event').filter({ h
 export const comes = (locator) => locator.first().waitFor({ timeout: SETTLING });
 
 /** Looks again and again until it is there. */
-export async function reloadUntil(page, locator) {
-  const end = Date.now() + SETTLING;
+export async function reloadUntil(page, locator, within = SETTLING) {
+  const end = Date.now() + within;
   for (;;) {
     const seen = await locator.first().waitFor({ timeout: 300 }).then(() => true, () => false);
     if (seen) return;

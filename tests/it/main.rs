@@ -16,6 +16,7 @@ mod routes;
 mod seams;
 mod support;
 mod usage_lives;
+mod usage_pages;
 mod usage_periods;
 mod usage_read_back;
 mod usage_rules;
