@@ -187,7 +187,7 @@ async fn what_is_wrong_in_a_form_is_told_beside_its_field_and_what_was_typed_sta
         }
     }
     let page = staff.get(&address(id)).await;
-    says(&page, "speech_minutes 0 0 of 1,000");
+    says(&page, "Nothing was recorded for this subscription yet.");
     says(&page, "Nothing was recorded in the last seven days.");
 }
 

@@ -42,9 +42,9 @@ pub struct Terms {
 /// Why something can not be recorded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unmetered {
-    #[error("the plan `{plan}` has no dimension `{dimension}`; it has: {known}")]
+    #[error("The plan `{plan}` has no dimension `{dimension}`; it has: {known}")]
     Dimension { plan: String, dimension: String, known: String },
-    #[error("there is no meter `{meter}`; there are: {known}")]
+    #[error("There is no meter `{meter}`; there are: {known}")]
     Meter { meter: String, known: String },
 }
 

@@ -62,7 +62,8 @@ pub struct Judged {
 /// Reads a file: comma, semicolon or tab; any line ends; with or without a byte order mark.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Line>, FileError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|_| FileError::NotUtf8)?;
+    // With plain line ends the reader's line numbers are those of an editor.
+    let text = std::str::from_utf8(bytes).map_err(|_| FileError::NotUtf8)?.replace("\r\n", "\n").replace('\r', "\n");
     let Some(header) = text.lines().find(|line| !line.trim().is_empty()) else { return Err(FileError::Empty) };
     let count = |delimiter: char| header.matches(delimiter).count();
     let delimiter = [',', ';', '\t'].into_iter().max_by_key(|delimiter| count(*delimiter)).unwrap_or(',');
@@ -179,7 +180,8 @@ mod tests {
 
     #[test]
     fn errors_name_the_line() {
-        let text = format!("id,subscription,dimension,quantity\na,{ID},d,1\nb,{ID},d,-1\nc,{ID},d\nd,{ID},d,x\n");
+        let text =
+            format!("id,subscription,dimension,quantity\r\na,{ID},d,1\r\nb,{ID},d,-1\r\nc,{ID},d\r\nd,{ID},d,x\r\n");
         let wrong: Vec<_> = parse(text.as_bytes())
             .unwrap()
             .into_iter()

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::record::{Outcome, RecordError, write};
+use super::terms::Held;
 use crate::app::App;
 use crate::metering::model::ledger::Tally;
 use crate::metering::model::record::UsageRecord;
 use crate::metering::model::resource::Resource;
-use crate::metering::model::terms::Terms;
 use crate::store::Etag;
 
 /// Lanes kept for the next time; each has a few hundred bytes.
@@ -28,7 +28,7 @@ pub(super) struct Waiting {
 /// What the lane remembers of its rows; wrong at worst, and then the ETags say so.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Remembered {
-    pub terms: Option<(Terms, Etag)>,
+    pub terms: Option<Held>,
     pub tally: Option<(Tally, Option<Etag>)>,
 }
 

@@ -11,7 +11,8 @@ use crate::metering::model::resource::Resource;
 use crate::metering::repo::{self, Attention, Etags, Loss, Mark};
 use crate::store::{Etag, StoreError};
 
-use super::{submit, terms};
+use super::submit;
+use super::terms::{self, Held};
 
 /// Events of one resource that change in one transaction; Azure takes 100 rows.
 pub const MOST_CHANGES: usize = 50;
@@ -61,10 +62,10 @@ pub async fn open(app: &App, key: &str, mark: Option<Etag>, sending: bool) -> Re
 
 async fn advance(app: &App, work: &mut Work, sending: bool) -> Result<(), StoreError> {
     let resource = work.ledger.terms.resource.clone();
-    let known = work.etags.terms.take().map(|etag| (work.ledger.terms.clone(), etag));
-    if let Some((terms, etag)) = terms::current(app, &resource, known).await? {
-        work.ledger.terms = terms;
-        work.etags.terms = Some(etag);
+    let known = work.etags.terms.take().map(|etag| Held::stored(work.ledger.terms.clone(), etag));
+    if let Some(mut held) = terms::current(app, &resource, known).await? {
+        held.keep(app).await?;
+        (work.ledger.terms, work.etags.terms) = (held.terms, held.etag);
     }
     let now = app.clock.now();
     // One transaction where it fits; hour by hour where more is to be caught up.

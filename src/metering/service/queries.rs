@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::read_back::{Difference, ReadBack};
 use super::submit::{self, Submission};
 use crate::app::App;
+use crate::fulfillment;
 use crate::metering::model::account::{PeriodAccount, money};
 use crate::metering::model::catalogue::Included;
 use crate::metering::model::cycle::Period;
@@ -97,6 +98,13 @@ pub async fn usage(app: &App, resource: &Resource) -> Result<Option<ResourceUsag
     let Some((mut ledger, _)) = repo::ledger(app, &key).await? else { return Ok(None) };
     for account in repo::accounts(app, &key).await? {
         ledger.periods.entry(account.period.start).or_insert(account);
+    }
+    // As the subscription is now, also before the next look stores it.
+    if let Some(row) = match resource.subscription() {
+        Some(id) => fulfillment::find(app, id).await?,
+        None => None,
+    } {
+        ledger.terms.follow(&row);
     }
     let balances = ledger.balances();
     let now = app.clock.now();

@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 
 use super::lanes::{self, Remembered, Waiting};
-use super::terms;
+use super::terms::{self, Held};
 use crate::app::App;
 use crate::metering::model::hour::Hour;
 use crate::metering::model::ledger::{GRACE, Tally};
@@ -92,8 +92,9 @@ pub async fn judge(app: &Arc<App>, records: &[UsageRecord]) -> Result<Vec<Outcom
     for record in records {
         if !known.contains_key(&record.resource) {
             let heads = repo::heads(app, &record.resource.key()).await?;
-            let pair = terms::current(app, &record.resource, heads.terms.zip(heads.etags.terms)).await?;
-            known.insert(record.resource.clone(), pair.map(|(terms, _)| (terms, heads.tally)));
+            let stored = heads.terms.zip(heads.etags.terms).map(|(terms, etag)| Held::stored(terms, etag));
+            let held = terms::current(app, &record.resource, stored).await?;
+            known.insert(record.resource.clone(), held.map(|held| (held.terms, heads.tally)));
         }
         let Some(Some((terms, tally))) = known.get(&record.resource) else {
             outcomes.push(Outcome::Refused(unknown(&record.resource)));
@@ -239,15 +240,11 @@ async fn write_chunk(
             (Some(terms), Some(tally)) => (Some(terms), tally),
             _ => {
                 let heads = repo::heads(app, &key).await?;
-                (heads.terms.zip(heads.etags.terms), (heads.tally, heads.etags.tally))
+                let stored = heads.terms.zip(heads.etags.terms).map(|(terms, etag)| Held::stored(terms, etag));
+                (stored, (heads.tally, heads.etags.tally))
             }
         };
-        let current = match terms::current(app, resource, known_terms).await {
-            Ok(current) => current,
-            Err(StoreError::Precondition | StoreError::AlreadyExists) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let Some((terms, terms_etag)) = current else {
+        let Some(mut held) = terms::current(app, resource, known_terms).await? else {
             return Ok(records.iter().map(|_| Outcome::Refused(unknown(resource))).collect());
         };
         let (tally, etag) = known_tally;
@@ -260,11 +257,11 @@ async fn write_chunk(
             if outcomes[index].is_some() || repeats[index].is_some() {
                 continue;
             }
-            match admit(app, record, &terms, &tally).await? {
+            match admit(app, record, &held.terms, &tally).await? {
                 Err(refusal) => outcomes[index] = Some(Outcome::Refused(refusal)),
                 Ok(place) => {
                     let recorded = kept(record, &place);
-                    let over = terms.segment_end(place.segment).is_some();
+                    let over = held.terms.segment_end(place.segment).is_some();
                     let closes = if over { now } else { place.hour.end() + GRACE };
                     due = Some(due.map_or(closes, |known| known.min(closes)));
                     next.count(
@@ -281,8 +278,13 @@ async fn write_chunk(
             }
         }
         if written.is_empty() {
-            (remembered.terms, remembered.tally) = (Some((terms, terms_etag)), Some((tally, etag)));
+            (remembered.terms, remembered.tally) = (Some(held), Some((tally, etag)));
             return Ok(finish(records, &digests, outcomes, &repeats));
+        }
+        match held.keep(app).await {
+            Ok(()) => {}
+            Err(StoreError::Precondition | StoreError::AlreadyExists) => continue,
+            Err(error) => return Err(error.into()),
         }
         // Late records of closed plans and hours are looked at sooner than the round would come by itself.
         let usual = Hour::of(now).end() + GRACE;
@@ -299,7 +301,7 @@ async fn write_chunk(
         let own: Vec<String> = written.iter().map(|index| digests[*index].clone()).collect();
         match repo::save_records(app, &key, &journal, &entry, &own, &next, etag.as_ref()).await {
             Ok(etag) => {
-                (remembered.terms, remembered.tally) = (Some((terms, terms_etag)), Some((next, Some(etag))));
+                (remembered.terms, remembered.tally) = (Some(held), Some((next, Some(etag))));
                 for (index, recorded) in written.into_iter().zip(entry.records) {
                     outcomes[index] = Some(Outcome::Recorded(recorded));
                 }

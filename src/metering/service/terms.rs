@@ -12,20 +12,38 @@ use crate::store::{Etag, StoreError};
 /// Prices and included quantities of private offers may change at renewal, so Microsoft's list is read again.
 const READ_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// Terms as they are now; None for a resource that nobody knows. What changed is stored.
-pub async fn current(
-    app: &App,
-    resource: &Resource,
-    known: Option<(Terms, Etag)>,
-) -> Result<Option<(Terms, Etag)>, StoreError> {
+/// Terms with the ETag of what is stored of them, if it is.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub terms: Terms,
+    pub etag: Option<Etag>,
+    /// They differ from what is stored.
+    changed: bool,
+}
+
+impl Held {
+    pub fn stored(terms: Terms, etag: Etag) -> Self {
+        Self { terms, etag: Some(etag), changed: false }
+    }
+
+    /// Stores what changed.
+    pub async fn keep(&mut self, app: &App) -> Result<(), StoreError> {
+        if self.changed {
+            self.etag = Some(repo::save_terms(app, &self.terms, self.etag.as_ref()).await?);
+            self.changed = false;
+        }
+        Ok(())
+    }
+}
+
+/// Terms as they are now; None for a resource that nobody knows. Nothing is stored yet.
+pub async fn current(app: &App, resource: &Resource, known: Option<Held>) -> Result<Option<Held>, StoreError> {
     let Some(subscription) = resource.subscription() else { return Ok(known) };
-    let (mut terms, etag) = match known {
-        Some((terms, etag)) => (terms, Some(etag)),
-        None => (Terms::new(resource.clone()), None),
-    };
+    let Held { mut terms, etag, mut changed } =
+        known.unwrap_or_else(|| Held { terms: Terms::new(resource.clone()), etag: None, changed: true });
     let Some(row) = fulfillment::find(app, subscription).await? else { return Ok(None) };
     let segments = terms.segments.len();
-    let mut changed = terms.follow(&row);
+    changed |= terms.follow(&row);
     let unread = terms.lacks_plan() || terms.segments.len() != segments;
     let now = app.clock.now();
     let old = terms.plans_read.is_none_or(|read| now.duration_since(read) > READ_AGAIN);
@@ -44,13 +62,7 @@ pub async fn current(
         }
         changed |= terms != before;
     }
-    match etag {
-        Some(etag) if !changed => Ok(Some((terms, etag))),
-        etag => {
-            let etag = repo::save_terms(app, &terms, etag.as_ref()).await?;
-            Ok(Some((terms, etag)))
-        }
-    }
+    Ok(Some(Held { terms, etag, changed }))
 }
 
 /// Makes a managed application known to metering, or brings its plan and state up to date.

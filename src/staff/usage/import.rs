@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Form, Request, Response};
 use crate::identity::Staff;
+use crate::metering::handlers::{Counts, ResultBody};
 use crate::metering::{csv, handlers};
 use crate::pages::page;
 
@@ -29,8 +30,7 @@ fn show(app: &App, request: &Request, staff: &Staff, mut content: Value) -> Resu
 
 /// `POST /publisher/usage/import`: `do=check` judges and records nothing, `do=record` records.
 pub async fn import(app: Arc<App>, request: Request, staff: Staff, form: Form) -> Result<Response, Problem> {
-    // Browsers send CRLF; with plain line ends the numbers of the lines are those of the text field.
-    let text = form.get("csv").replace("\r\n", "\n");
+    let text = form.get("csv").to_owned();
     let dry = form.get("do") != "record";
     let lines = match csv::parse(text.as_bytes()) {
         Ok(lines) => lines,
@@ -42,22 +42,20 @@ pub async fn import(app: Arc<App>, request: Request, staff: Staff, form: Form) -
         }
     };
     let judged = csv::import(&app, &source(&staff), lines, dry).await?;
-    let lines: Vec<Value> = judged.iter().map(handlers::judged_line).collect();
-    let count = |word: &str| lines.iter().filter(|line| line["status"] == word).count();
-    let result = json!({
-        "dry": dry, "lines": lines.len(), "recorded": count("recorded"), "repeated": count("repeated"),
-        "conflicts": count("conflict"), "refused": count("refused"), "not_judged": count("not_judged"),
-    });
+    let lines: Vec<ResultBody> = judged.iter().map(handlers::judged_line).collect();
+    let counts = Counts::of(&lines);
+    let (count, fine_ones) = (lines.len(), counts.recorded + counts.repeated);
+    let mut result = json!(counts);
+    result["dry"] = dry.into();
+    result["lines"] = count.into();
     // What needs a person comes first.
-    let fine = |line: &Value| line["status"] == "recorded" || line["status"] == "repeated";
-    let (good, bad): (Vec<Value>, Vec<Value>) = lines.into_iter().partition(fine);
-    let rows: Vec<Value> = bad.into_iter().chain(good).collect();
+    let fine = |line: &ResultBody| ["recorded", "repeated"].contains(&line.status);
+    let (good, bad): (Vec<ResultBody>, Vec<ResultBody>) = lines.into_iter().partition(fine);
+    let rows: Vec<ResultBody> = bad.into_iter().chain(good).collect();
     let more = rows.len().saturating_sub(MOST_SHOWN);
     let rows = &rows[..rows.len().min(MOST_SHOWN)];
     // Recorded for good: the text is done with, unless some of it has to be mended.
-    let done = !dry
-        && result["recorded"].as_u64().unwrap_or_default() + result["repeated"].as_u64().unwrap_or_default()
-            == result["lines"].as_u64().unwrap_or_default();
+    let done = !dry && fine_ones == count;
     let kept = if done { "" } else { text.as_str() };
     show(&app, &request, &staff, json!({ "csv": kept, "result": result, "rows": rows, "more": more }))
 }

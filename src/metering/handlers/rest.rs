@@ -1,5 +1,4 @@
-//! The triggers: the publisher's REST interface, the message about a changed subscription, the minute's round and the
-//! daily read-back. Pages are in `staff` and `portal`.
+//! The publisher's REST interface under `/api/usage`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,175 +9,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::model::hour::Hour;
-use super::model::quantity::Quantity;
-use super::model::record::{Recorded, Refusal, UsageRecord};
-use super::model::resource::Resource;
-use super::service::csv::{self, FileError, Judged};
-use super::service::look::MeteringError;
-use super::service::{queries, read_back, record, run, terms};
-use super::{MOST_RECORDS, Outcome, RecordError};
+use super::results::{Counts, ResultBody, judged_line, refused, result};
 use crate::app::App;
-use crate::foundation::ids::SubscriptionId;
-use crate::foundation::problem::{JobError, Problem};
+use crate::foundation::problem::Problem;
 use crate::foundation::web::{Request, Response, json, uncached};
-use crate::fulfillment::Message;
 use crate::identity::Publisher;
+use crate::metering::model::hour::Hour;
+use crate::metering::model::record::{Refusal, UsageRecord};
+use crate::metering::model::resource::Resource;
+use crate::metering::service::{csv, queries, read_back, record, run, terms};
+use crate::metering::{MOST_RECORDS, RecordError};
 
-/// Days compared each morning: Microsoft's processing lags behind.
-const READ_BACK_DAYS: i64 = 3;
 /// Hours in the answer about a resource, unless asked for otherwise, and at most.
 const HOURS: i64 = 48;
 const MOST_HOURS: i64 = 31 * 24;
 
-impl From<MeteringError> for Problem {
-    fn from(error: MeteringError) -> Self {
-        match error {
-            MeteringError::Store(error) => error.into(),
-            MeteringError::Api(_) => {
-                Self::unavailable("marketplace_unreachable", "Microsoft's marketplace does not answer at the moment.")
-                    .remedy("What was to be sent is kept and sent by itself.")
-                    .caused_by(error)
-            }
-            MeteringError::Contention(_) => Self::conflict("busy", "Others are working on this ledger at the moment.")
-                .remedy("Try again.")
-                .caused_by(error),
-        }
-    }
-}
-
 fn at(time: Timestamp) -> String {
     time.to_string()
-}
-
-/// A record as it stands in the ledger, or as it was sent.
-#[derive(Debug, Serialize)]
-struct RecordBody {
-    id: String,
-    counter: String,
-    quantity: Quantity,
-    occurred_at: Option<Timestamp>,
-    hour: Option<Hour>,
-    plan: Option<String>,
-    corrects: Option<String>,
-    note: String,
-}
-
-impl RecordBody {
-    fn kept(recorded: &Recorded) -> Self {
-        Self {
-            id: recorded.id.clone(),
-            counter: recorded.counter.clone(),
-            quantity: recorded.quantity,
-            occurred_at: Some(recorded.occurred),
-            hour: Some(recorded.hour),
-            plan: Some(recorded.plan.clone()),
-            corrects: recorded.corrects.clone(),
-            note: recorded.note.clone(),
-        }
-    }
-
-    fn sent(record: &UsageRecord) -> Self {
-        Self {
-            id: record.id.clone(),
-            counter: record.what.counter(),
-            quantity: record.quantity,
-            occurred_at: record.occurred,
-            hour: None,
-            plan: None,
-            corrects: record.corrects.clone(),
-            note: record.note.clone(),
-        }
-    }
-}
-
-/// What became of a record, for programs. Written without a detour through JSON values: there may be a thousand.
-#[derive(Debug, Default, Serialize)]
-pub struct ResultBody {
-    pub id: String,
-    /// `recorded`, `repeated`, `conflict`, `refused` or `not_judged`.
-    pub status: &'static str,
-    /// The line of the file it came from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub line: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub field: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    record: Option<RecordBody>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accepted: Option<RecordBody>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accepted_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sent: Option<RecordBody>,
-}
-
-fn refused(id: &str, refusal: &Refusal) -> ResultBody {
-    ResultBody {
-        id: id.to_owned(),
-        status: "refused",
-        code: Some(refusal.code),
-        field: Some(refusal.field),
-        message: Some(refusal.message.clone()),
-        ..ResultBody::default()
-    }
-}
-
-/// One record's result, and the status that it would have alone.
-fn result(
-    id: &str,
-    sent: Option<&UsageRecord>,
-    outcome: &Result<Outcome, RecordError>,
-    alone: bool,
-) -> (ResultBody, StatusCode) {
-    let id = id.to_owned();
-    match outcome {
-        Ok(Outcome::Recorded(recorded)) => {
-            // In a list the sender knows what was sent; alone there is room to show where it counts.
-            let record = alone.then(|| RecordBody::kept(recorded));
-            (ResultBody { id, status: "recorded", record, ..ResultBody::default() }, StatusCode::CREATED)
-        }
-        Ok(Outcome::Repeated(recorded, accepted)) => {
-            let record = Some(RecordBody::kept(recorded));
-            let accepted_at = Some(*accepted);
-            (ResultBody { id, status: "repeated", record, accepted_at, ..ResultBody::default() }, StatusCode::OK)
-        }
-        Ok(Outcome::Conflict(recorded, accepted)) => {
-            let message = "Another record was accepted under this id. Give a new record an id of its own; to change what was recorded, send a correction.";
-            let body = ResultBody {
-                id,
-                status: "conflict",
-                code: Some("id_taken"),
-                field: Some("id"),
-                message: Some(message.to_owned()),
-                accepted: Some(RecordBody::kept(recorded)),
-                accepted_at: Some(*accepted),
-                sent: sent.map(RecordBody::sent),
-                ..ResultBody::default()
-            };
-            (body, StatusCode::CONFLICT)
-        }
-        Ok(Outcome::Refused(refusal)) => {
-            let status =
-                if refusal.code == "unknown_resource" { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST };
-            (refused(&id, refusal), status)
-        }
-        Err(error) => {
-            tracing::warn!(record = id, %error, "a record was not judged");
-            let body = ResultBody {
-                id,
-                status: "not_judged",
-                code: Some("try_again"),
-                message: Some(format!("{error}; send it again with the same id, it counts once.")),
-                ..ResultBody::default()
-            };
-            (body, StatusCode::SERVICE_UNAVAILABLE)
-        }
-    }
 }
 
 /// `POST /api/usage`: one record, a list of up to 1,000, or `{"records": [...]}`. A single record's result is the
@@ -243,46 +90,10 @@ pub async fn record_usage(app: Arc<App>, request: Request, publisher: Publisher)
     Ok(uncached(json(status, &Body { counts, results: &bodies })))
 }
 
-/// How many records ended how.
-#[derive(Debug, Default, Serialize)]
-pub struct Counts {
-    pub recorded: usize,
-    pub repeated: usize,
-    pub conflicts: usize,
-    pub refused: usize,
-    pub not_judged: usize,
-}
-
-impl Counts {
-    pub fn of(results: &[ResultBody]) -> Self {
-        let count = |word: &str| results.iter().filter(|result| result.status == word).count();
-        Self {
-            recorded: count("recorded"),
-            repeated: count("repeated"),
-            conflicts: count("conflict"),
-            refused: count("refused"),
-            not_judged: count("not_judged"),
-        }
-    }
-}
-
 /// The id of a record that can not be read otherwise, so that its sender finds it.
 fn loose_id(text: &str) -> String {
     let value: Value = serde_json::from_str(text).unwrap_or_default();
     value["id"].as_str().unwrap_or_default().chars().take(128).collect()
-}
-
-impl From<FileError> for Problem {
-    fn from(error: FileError) -> Self {
-        Self::bad_request("unreadable_file", format!("The file can not be used: {error}."))
-            .remedy("The first line names the columns, such as id,subscription,dimension,quantity,occurred_at.")
-    }
-}
-
-/// A judged line for programs and pages.
-pub fn judged_line(judged: &Judged) -> ResultBody {
-    let (body, _) = result(&judged.id, None, &judged.result, false);
-    ResultBody { line: Some(judged.number), ..body }
 }
 
 /// `POST /api/usage/csv?dry_run=true`: a CSV file as the body. The answer counts what was (or would be) recorded, and
@@ -449,53 +260,4 @@ pub async fn register_managed_app(app: Arc<App>, request: Request, _publisher: P
         StatusCode::OK,
         &json!({ "resource": resource.to_string(), "key": resource.key(), "plan": body.plan }),
     )))
-}
-
-/// Queue `subscription-changed`: a plan, trial or status is another one, so hours may have to be closed now.
-pub async fn subscription_changed(app: Arc<App>, text: String) -> Result<(), JobError> {
-    let message: Message = serde_json::from_str(&text).map_err(JobError::fail)?;
-    let id: SubscriptionId = message.subscription;
-    match super::look(&app, &Resource::Subscription(id)).await {
-        // Noted already; the minute's round goes on with it.
-        Ok(()) | Err(MeteringError::Api(_)) => Ok(()),
-        Err(error) => Err(JobError::retry(error)),
-    }
-}
-
-/// Timer `SubmitUsage`, every minute.
-pub async fn submit_usage(app: Arc<App>) -> Result<(), JobError> {
-    let round = run::run(&app).await.map_err(JobError::retry)?;
-    if round.looked_at > 0 {
-        tracing::info!(resources = round.looked_at, sent = round.sent, failed = round.failed, "usage looked at");
-    }
-    Ok(())
-}
-
-/// Timer `ReadBackUsage`, every morning.
-pub async fn read_back_usage(app: Arc<App>) -> Result<(), JobError> {
-    if app.marketplace.is_none() {
-        return Ok(());
-    }
-    let now = app.clock.now();
-    for back in 1..=READ_BACK_DAYS {
-        let day = Hour::of(now - SignedDuration::from_hours(24 * back)).day();
-        let report = read_back::read_back(&app, &day).await.map_err(JobError::retry)?;
-        if report.differences > 0 {
-            tracing::warn!(
-                day,
-                compared = report.compared,
-                differences = report.differences,
-                found = report.found,
-                "usage differs from what Microsoft has booked"
-            );
-        } else {
-            tracing::info!(
-                day,
-                compared = report.compared,
-                found = report.found,
-                "usage agrees with what Microsoft has booked"
-            );
-        }
-    }
-    Ok(())
 }
