@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Request, Response, json, uncached};
-use crate::fulfillment;
+use crate::{fulfillment, metering};
 
 /// `GET /health/live`: the process answers. Touches nothing else.
 pub async fn live(_app: Arc<App>, _request: Request) -> Result<Response, Problem> {
@@ -38,7 +38,7 @@ pub async fn checks(app: &App) -> Vec<Check> {
         vital: true,
         detail: Value::Null,
     };
-    [Some(store), Some(queue), keys, token].into_iter().flatten().collect()
+    [Some(store), Some(queue), keys, token, usage(app).await].into_iter().flatten().collect()
 }
 
 async fn queue(app: &App) -> Check {
@@ -47,6 +47,19 @@ async fn queue(app: &App) -> Check {
     let error = waiting.as_ref().err().map(ToString::to_string);
     let detail = json!({ "waiting": waiting.ok(), "poison": poison.ok() });
     Check { name: "queue", error, since: None, vital: true, detail }
+}
+
+/// Whether usage reaches Microsoft. A failure or two pass by themselves; an hour of them is for a person.
+async fn usage(app: &App) -> Option<Check> {
+    app.marketplace.as_ref()?;
+    let (error, since, detail) = match metering::submission(app).await {
+        Ok(submission) => {
+            let broken = submission.failures >= 3;
+            (submission.error.filter(|_| broken), submission.succeeded, json!({ "failures": submission.failures }))
+        }
+        Err(error) => (Some(error.to_string()), None, Value::Null),
+    };
+    Some(Check { name: "usage_submission", error, since, vital: false, detail })
 }
 
 async fn keys(app: &App) -> Option<Check> {

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use mediagenie::functions::{Handler, TABLE};
+
 use crate::support::app::TestApp;
 
 fn http() -> reqwest::Client {
@@ -118,6 +120,36 @@ async fn with_the_marketplace_switched_off_everything_says_so() {
 }
 
 #[tokio::test]
+async fn what_the_interface_answers_with_a_key_is_what_the_document_says() {
+    let app = TestApp::start().await;
+    let document: Value = http().get(app.url("/docs/openapi.json")).send().await.unwrap().json().await.unwrap();
+    let (id, _) = app.buy("metered", None).await;
+    let record = |name: &str| serde_json::json!({ "id": name, "subscription": id, "dimension": "speech_minutes", "quantity": 1 });
+    let none = serde_json::json!({});
+    let calls = [
+        ("post", "/api/usage", "", record("a"), 201),
+        ("post", "/api/usage", "", serde_json::json!([record("a"), record("b"), none]), 200),
+        ("post", "/api/usage/csv", "?dry_run=true", none.clone(), 400),
+        ("post", "/api/usage/submit", "", none.clone(), 200),
+        ("post", "/api/usage/read-back", "", none.clone(), 200),
+        ("post", "/api/usage/managed-apps", "", none.clone(), 400),
+        ("get", "/api/usage/status", "", none.clone(), 200),
+        ("get", "/api/usage/resources/{resource}", "", none.clone(), 200),
+        ("get", "/api/usage/losses", "", none.clone(), 200),
+        ("get", "/api/usage/differences", "", none, 200),
+    ];
+    for (method, path, query, body, expected) in calls {
+        let address = format!("{}{query}", path.replace("{resource}", &id.to_string()));
+        let (status, answer) =
+            if method == "get" { app.get_api(&address).await } else { app.post_api(&address, &body).await };
+        assert_eq!(status, expected, "{method} {path}: {answer}");
+        let declared = resolve(&document, &document["paths"][path][method]["responses"][status.to_string()]);
+        let schema = declared["content"].as_object().unwrap().values().next().unwrap()["schema"].clone();
+        check(&document, &schema, &answer, &format!("{method} {path}"));
+    }
+}
+
+#[tokio::test]
 async fn the_openapi_document_and_the_running_server_agree() {
     let app = TestApp::start().await;
     let document: Value = http().get(app.url("/docs/openapi.json")).send().await.unwrap().json().await.unwrap();
@@ -152,7 +184,10 @@ async fn the_openapi_document_and_the_running_server_agree() {
         }
     }
     // Whatever a program can call stands in the document.
-    for name in ["Webhook", "HealthLive", "HealthReady", "OpenApiDocument", "StaffSubscriptionsCsv"] {
+    let mut names = vec!["Webhook", "HealthLive", "HealthReady", "OpenApiDocument", "StaffSubscriptionsCsv"];
+    let keyed = |handler: &Handler| matches!(handler, Handler::Publisher(_));
+    names.extend(TABLE.iter().filter(|(_, handler)| keyed(handler)).map(|(name, _)| *name));
+    for name in names {
         assert!(document.to_string().contains(&format!("\"operationId\":\"{name}\"")), "{name}");
     }
     let page = http().get(app.url("/docs")).header("accept", "text/html").send().await.unwrap().text().await.unwrap();
