@@ -7,14 +7,14 @@ use tokio::net::TcpListener;
 
 use super::{Failure, fail, host, say, stopping, until};
 use crate::foundation::clock::SystemClock;
-use crate::foundation::rng::SystemRandom;
+use crate::foundation::rng::{Random as _, SystemRandom};
 use crate::foundation::settings::Settings;
 use crate::foundation::telemetry;
 use crate::host::serve;
 use crate::simulator::{Delivery, ProductConfig, Simulator, SimulatorOptions};
 
 /// Names that the demo decides itself, whatever the environment says: it must never reach the real Microsoft.
-fn decided(name: &str, listen: &str, simulated: &ProductConfig, folder: &str) -> Option<String> {
+fn decided(name: &str, listen: &str, simulated: &ProductConfig, folder: &str, keys: &str) -> Option<String> {
     let text = match name {
         "AZURE_CLOUD" => "Global".to_owned(),
         "STORAGE" => "embedded".to_owned(),
@@ -30,6 +30,7 @@ fn decided(name: &str, listen: &str, simulated: &ProductConfig, folder: &str) ->
         "SIGN_IN_CLIENT_ID" => simulated.sign_in_client_id.clone(),
         "SIGN_IN_CLIENT_SECRET" => simulated.sign_in_client_secret.clone(),
         "STAFF_OBJECT_IDS" => simulated.staff_object_id.clone(),
+        "PUBLISHER_API_KEYS" => keys.to_owned(),
         _ => return std::env::var(name).ok(),
     };
     Some(text)
@@ -51,7 +52,11 @@ pub async fn run() -> Result<(), Failure> {
         delivery: Delivery::Automatic,
     });
     let config = simulator.config();
-    let settings = Settings::read(&|name| decided(name, &listen, &config, &folder)).map_err(|errors| {
+    // A key of the publisher's own systems, new at each start unless one is set.
+    let keys = environment("PUBLISHER_API_KEYS", &format!("demo={}", SystemRandom.token()));
+    let key =
+        keys.split(',').next().and_then(|first| first.split_once('=')).map_or("", |(_, key)| key.trim()).to_owned();
+    let settings = Settings::read(&|name| decided(name, &listen, &config, &folder, &keys)).map_err(|errors| {
         fail(&errors);
         Failure::Misused
     })?;
@@ -81,7 +86,10 @@ pub async fn run() -> Result<(), Failure> {
     say(&format!(
         "\nMediaGenie demo\n\n  1. Buy a subscription   http://{simulator_address}/   (simulated Microsoft: marketplace and sign-in)\n  \
          2. The product          http://{listen}/\n  3. The customer portal  http://{listen}/portal\n  \
-         4. The staff portal     http://{listen}/publisher   (sign in as the publisher's administrator)\n\n\
+         4. The staff portal     http://{listen}/publisher   (sign in as the publisher's administrator)\n\n  \
+         Usage of a subscription of the plan Metered, which includes 1,000 minutes:\n  \
+         curl http://{listen}/api/usage -H 'Authorization: Bearer {key}' \\\n    \
+         -d '{{\"id\": \"first\", \"subscription\": \"<its id>\", \"dimension\": \"speech_minutes\", \"quantity\": 1020}}'\n\n\
          Everything about Microsoft here is simulated; nothing is billed. State is in {folder} and begins anew with each start. Ctrl-C ends it.\n"
     ));
     serve::run(host, product, stopping).await;

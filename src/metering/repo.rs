@@ -10,6 +10,7 @@
 //! | | | `hour:<hour>` | what a closed hour brought |
 //! | | | `journal:<time>:<tail>` | records as they were accepted, together |
 //! | | | `id:<hash>` | where the record with an id stands; inserted once |
+//! | | | `corrected:<hash>` | how much of a record corrections have taken back |
 //! | `UsageResources` | `all` | resource | every resource that was ever metered |
 //! | `UsageWork` | `00` to `0f` | resource | resources with open hours or unsettled events, and when to look |
 //! | `UsageLosses` | month | `<reversed time>:<resource>:<hour>:<dimension>` | the loss ledger |
@@ -182,25 +183,49 @@ pub async fn save_terms(app: &App, terms: &Terms, etag: Option<&Etag>) -> Result
     etags.into_iter().next().ok_or_else(|| StoreError::Corrupt("no ETag".into()))
 }
 
-/// One transaction: ids, journal and count of a batch of records. The new ETag of the tally.
+/// Records that are accepted together.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    pub journal: &'a str,
+    pub entry: &'a JournalEntry,
+    /// One for each record, in order.
+    pub digests: &'a [String],
+    pub corrections: &'a Corrections,
+    pub tally: &'a Tally,
+}
+
+/// One transaction: ids, journal, corrections and count of a batch of records. The new ETag of the tally.
 pub async fn save_records(
     app: &App,
     resource: &str,
-    journal_key: &str,
-    entry: &JournalEntry,
-    digests: &[String],
-    tally: &Tally,
+    batch: &Batch<'_>,
     etag: Option<&Etag>,
 ) -> Result<Etag, StoreError> {
-    let mut writes = Vec::with_capacity(entry.records.len() + 2);
-    writes.push(put(TALLY, tally, etag)?);
-    writes.push(Write::insert(journal_key, entry)?);
-    for (index, (recorded, digest)) in entry.records.iter().zip(digests).enumerate() {
-        let id = IdEntry { journal: journal_key.to_owned(), index, digest: digest.clone() };
+    let mut writes = Vec::with_capacity(batch.entry.records.len() + 2);
+    writes.push(put(TALLY, batch.tally, etag)?);
+    writes.push(Write::insert(batch.journal, batch.entry)?);
+    for (index, (recorded, digest)) in batch.entry.records.iter().zip(batch.digests).enumerate() {
+        let id = IdEntry { journal: batch.journal.to_owned(), index, digest: digest.clone() };
         writes.push(Write::insert(record::id_key(&recorded.id), &id)?);
+    }
+    for (id, (taken_back, seen)) in batch.corrections {
+        writes.push(put(&corrected_key(id), taken_back, seen.as_ref())?);
     }
     let etags = app.rows.write(USAGE, resource, writes).await?;
     etags.into_iter().next().ok_or_else(|| StoreError::Corrupt("no ETag".into()))
+}
+
+/// By the id of the corrected record: what was taken back of it in all, and the ETag of what is stored of that.
+pub type Corrections = BTreeMap<String, (Quantity, Option<Etag>)>;
+
+fn corrected_key(id: &str) -> String {
+    record::id_key(id).replacen("id:", "corrected:", 1)
+}
+
+/// What was taken back of a record so far; negative.
+pub async fn corrected(app: &App, resource: &str, id: &str) -> Result<(Quantity, Option<Etag>), StoreError> {
+    let found = store::load::<Quantity>(&*app.rows, USAGE, resource, &corrected_key(id)).await?;
+    Ok(found.map_or_else(Default::default, |(taken_back, etag)| (taken_back, Some(etag))))
 }
 
 /// A record by its id, with the digest of its content and the time of its acceptance.

@@ -128,11 +128,20 @@ async fn a_correction_takes_back_what_was_recorded_and_no_more() {
     assert_eq!(app.post_usage(&correction("b", "-1011", "a")).await.1["code"], "invalid_correction");
     assert_eq!(app.post_usage(&correction("b", "-1", "x")).await.1["code"], "invalid_correction");
     assert_eq!(app.post_usage(&correction("b", "-6", "a")).await.0, 201);
+    // All corrections of a record together take back no more than it has, also side by side.
+    let both = json!([correction("x", "-1004", "a"), correction("y", "-1", "a")]);
+    let (_, answer) = app.post_usage(&both).await;
+    assert_eq!(
+        (&answer["results"][0]["status"], &answer["results"][1]["code"]),
+        (&json!("recorded"), &json!("invalid_correction"))
+    );
+    assert_eq!(app.post_usage(&correction("z", "-1", "x")).await.1["code"], "invalid_correction");
+    app.use_up(id, "a2", SPEECH, "1004").await;
     app.clock.advance(hours(2));
     app.fire("SubmitUsage").await;
     assert_eq!(app.booked()[0].3, "4");
     // After Microsoft's booking a correction can only be set against later usage.
-    assert_eq!(app.post_usage(&correction("c", "-3", "a")).await.0, 201);
+    assert_eq!(app.post_usage(&correction("c", "-3", "a2")).await.0, 201);
     app.use_up(id, "d", SPEECH, "5").await;
     app.clock.advance(hours(2));
     app.fire("SubmitUsage").await;

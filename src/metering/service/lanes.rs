@@ -14,8 +14,8 @@ use crate::metering::model::record::UsageRecord;
 use crate::metering::model::resource::Resource;
 use crate::store::Etag;
 
-/// Lanes kept for the next time; each has a few hundred bytes.
-const KEPT: usize = 20_000;
+/// Lanes kept for the next time; each has a few kilobytes.
+const KEPT: usize = 5_000;
 
 /// Records that wait for the lane.
 #[derive(Debug)]

@@ -63,7 +63,7 @@ pub async fn open(app: &App, key: &str, mark: Option<Etag>, sending: bool) -> Re
 async fn advance(app: &App, work: &mut Work, sending: bool) -> Result<(), StoreError> {
     let resource = work.ledger.terms.resource.clone();
     let known = work.etags.terms.take().map(|etag| Held::stored(work.ledger.terms.clone(), etag));
-    if let Some(mut held) = terms::current(app, &resource, known).await? {
+    if let Some(mut held) = terms::current(app, &resource, known, true).await? {
         held.keep(app).await?;
         (work.ledger.terms, work.etags.terms) = (held.terms, held.etag);
     }

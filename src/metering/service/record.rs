@@ -15,12 +15,12 @@ use crate::metering::model::ledger::{GRACE, Tally};
 use crate::metering::model::record::{Place, Recorded, Refusal, UsageRecord, place};
 use crate::metering::model::resource::Resource;
 use crate::metering::model::terms::Terms;
-use crate::metering::repo::{self, Attention, JournalEntry, Mark};
+use crate::metering::repo::{self, Attention, Batch, Corrections, JournalEntry, Mark};
 use crate::store::{MAX_BATCH, StoreError};
 
 /// Records in one request.
 pub const MOST_RECORDS: usize = 1_000;
-/// Records in one transaction: the batch also has the tally and the journal.
+/// Rows of records in one transaction: the batch also has the tally and the journal.
 const CHUNK: usize = MAX_BATCH - 2;
 /// Tries against other processes before the caller has to come again.
 const TRIES: usize = 10;
@@ -88,12 +88,13 @@ pub async fn record(app: &Arc<App>, source: &str, records: Vec<UsageRecord>) -> 
 pub async fn judge(app: &Arc<App>, records: &[UsageRecord]) -> Result<Vec<Outcome>, StoreError> {
     let mut known: HashMap<Resource, Option<(Terms, Tally)>> = HashMap::new();
     let mut seen: HashMap<(Resource, String), String> = HashMap::new();
+    let mut corrections: HashMap<Resource, Corrections> = HashMap::new();
     let mut outcomes = Vec::with_capacity(records.len());
     for record in records {
         if !known.contains_key(&record.resource) {
             let heads = repo::heads(app, &record.resource.key()).await?;
             let stored = heads.terms.zip(heads.etags.terms).map(|(terms, etag)| Held::stored(terms, etag));
-            let held = terms::current(app, &record.resource, stored).await?;
+            let held = terms::current(app, &record.resource, stored, false).await?;
             known.insert(record.resource.clone(), held.map(|held| (held.terms, heads.tally)));
         }
         let Some(Some((terms, tally))) = known.get(&record.resource) else {
@@ -107,10 +108,12 @@ pub async fn judge(app: &Arc<App>, records: &[UsageRecord]) -> Result<Vec<Outcom
             (Some((recorded, theirs, at)), _) if theirs == digest => Outcome::Repeated(recorded, at),
             (Some((recorded, _, at)), _) => Outcome::Conflict(recorded, at),
             (None, Some(theirs)) if *theirs != digest => Outcome::Refused(twice()),
-            (None, _) => match admit(app, record, terms, tally).await? {
-                Ok(place) => Outcome::Recorded(kept(record, &place)),
-                Err(refusal) => Outcome::Refused(refusal),
-            },
+            (None, _) => {
+                match admit(app, record, terms, tally, corrections.entry(record.resource.clone()).or_default()).await? {
+                    Ok(place) => Outcome::Recorded(kept(record, &place)),
+                    Err(refusal) => Outcome::Refused(refusal),
+                }
+            }
         });
         seen.insert(here, digest);
     }
@@ -148,12 +151,14 @@ fn kept(record: &UsageRecord, place: &Place) -> Recorded {
     }
 }
 
-/// Finds a record's place, and for a correction looks at what it corrects.
+/// Finds a record's place. A correction must name a record of the same kind, and all corrections of it together take
+/// back no more than it has; `corrections` is counted up.
 async fn admit(
     app: &App,
     record: &UsageRecord,
     terms: &Terms,
     tally: &Tally,
+    corrections: &mut Corrections,
 ) -> Result<Result<Place, Refusal>, StoreError> {
     let place = match place(record, terms, tally, &app.catalogue, app.clock.now()) {
         Ok(place) => place,
@@ -161,15 +166,27 @@ async fn admit(
     };
     let Some(id) = &record.corrects else { return Ok(Ok(place)) };
     let refuse = |message: String| Ok(Err(Refusal::new("invalid_correction", "corrects", message)));
-    let Some((original, _, _)) = repo::recorded(app, &record.resource.key(), id).await? else {
+    let resource = record.resource.key();
+    let Some((original, _, _)) = repo::recorded(app, &resource, id).await? else {
         return refuse(format!("There is no record `{id}` of this resource."));
     };
     if original.counter != record.what.counter() {
         return refuse(format!("The record `{id}` is of {}.", original.counter.replace(':', " ")));
     }
-    if (original.quantity + record.quantity).0 < 0 {
-        return refuse(format!("The record `{id}` has only {}; no more can be taken back.", original.quantity));
+    if original.corrects.is_some() || record.quantity.is_positive() {
+        return refuse(
+            "A correction has a negative quantity and corrects a record that is no correction itself.".into(),
+        );
     }
+    let (taken_back, etag) = match corrections.get(id) {
+        Some(known) => known.clone(),
+        None => repo::corrected(app, &resource, id).await?,
+    };
+    let left = original.quantity + taken_back;
+    if (left + record.quantity).0 < 0 {
+        return refuse(format!("Of the record `{id}` only {left} is left; no more can be taken back."));
+    }
+    corrections.insert(id.clone(), (taken_back + record.quantity, etag));
     Ok(Ok(place))
 }
 
@@ -183,7 +200,15 @@ pub(super) async fn write(app: &Arc<App>, resource: &Resource, remembered: &mut 
             records.extend(some);
         }
         let mut outcomes = Vec::with_capacity(records.len());
-        for chunk in records.chunks(CHUNK) {
+        // A correction writes a row more.
+        let mut rest = records.as_slice();
+        while !rest.is_empty() {
+            let weights = rest.iter().scan(0, |sum, record| {
+                *sum += 1 + usize::from(record.corrects.is_some());
+                Some(*sum)
+            });
+            let (chunk, later) = rest.split_at(weights.take_while(|sum| *sum <= CHUNK).count().max(1));
+            rest = later;
             let result = write_chunk(app, resource, remembered, &source, chunk).await;
             if result.is_err() {
                 *remembered = Remembered::default();
@@ -244,20 +269,21 @@ async fn write_chunk(
                 (stored, (heads.tally, heads.etags.tally))
             }
         };
-        let Some(mut held) = terms::current(app, resource, known_terms).await? else {
+        let Some(mut held) = terms::current(app, resource, known_terms, false).await? else {
             return Ok(records.iter().map(|_| Outcome::Refused(unknown(resource))).collect());
         };
         let (tally, etag) = known_tally;
         let mut next = tally.clone();
         let now = app.clock.now();
         let mut entry = JournalEntry { accepted: now, source: source.to_owned(), records: Vec::new() };
+        let mut corrections = Corrections::new();
         let mut written = Vec::new();
         let mut due: Option<Timestamp> = None;
         for (index, record) in records.iter().enumerate() {
             if outcomes[index].is_some() || repeats[index].is_some() {
                 continue;
             }
-            match admit(app, record, &held.terms, &tally).await? {
+            match admit(app, record, &held.terms, &tally, &mut corrections).await? {
                 Err(refusal) => outcomes[index] = Some(Outcome::Refused(refusal)),
                 Ok(place) => {
                     let recorded = kept(record, &place);
@@ -299,7 +325,8 @@ async fn write_chunk(
         let tail: String = tail.iter().map(|byte| format!("{byte:02x}")).collect();
         let journal = repo::journal_key(now, &tail);
         let own: Vec<String> = written.iter().map(|index| digests[*index].clone()).collect();
-        match repo::save_records(app, &key, &journal, &entry, &own, &next, etag.as_ref()).await {
+        let batch = Batch { journal: &journal, entry: &entry, digests: &own, corrections: &corrections, tally: &next };
+        match repo::save_records(app, &key, &batch, etag.as_ref()).await {
             Ok(etag) => {
                 (remembered.terms, remembered.tally) = (Some(held), Some((next, Some(etag))));
                 for (index, recorded) in written.into_iter().zip(entry.records) {

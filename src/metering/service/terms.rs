@@ -11,6 +11,8 @@ use crate::store::{Etag, StoreError};
 
 /// Prices and included quantities of private offers may change at renewal, so Microsoft's list is read again.
 const READ_AGAIN: SignedDuration = SignedDuration::from_hours(24);
+/// After a failure it is left alone for this long.
+const TRY_AGAIN: SignedDuration = SignedDuration::from_mins(30);
 
 /// Terms with the ETag of what is stored of them, if it is.
 #[derive(Debug, Clone)]
@@ -36,8 +38,14 @@ impl Held {
     }
 }
 
-/// Terms as they are now; None for a resource that nobody knows. Nothing is stored yet.
-pub async fn current(app: &App, resource: &Resource, known: Option<Held>) -> Result<Option<Held>, StoreError> {
+/// Terms as they are now; None for a resource that nobody knows. Nothing is stored yet. Only with `refresh` are plans
+/// read again that are known already: recording does not wait for Microsoft.
+pub async fn current(
+    app: &App,
+    resource: &Resource,
+    known: Option<Held>,
+    refresh: bool,
+) -> Result<Option<Held>, StoreError> {
     let Some(subscription) = resource.subscription() else { return Ok(known) };
     let Held { mut terms, etag, mut changed } =
         known.unwrap_or_else(|| Held { terms: Terms::new(resource.clone()), etag: None, changed: true });
@@ -46,7 +54,7 @@ pub async fn current(app: &App, resource: &Resource, known: Option<Held>) -> Res
     changed |= terms.follow(&row);
     let unread = terms.lacks_plan() || terms.segments.len() != segments;
     let now = app.clock.now();
-    let old = terms.plans_read.is_none_or(|read| now.duration_since(read) > READ_AGAIN);
+    let old = refresh && terms.plans_read.is_none_or(|read| now.duration_since(read) > READ_AGAIN);
     if (unread || old) && terms.ended.is_none() {
         let before = terms.clone();
         match fulfillment::listed_plans(app, subscription).await {
@@ -58,6 +66,7 @@ pub async fn current(app: &App, resource: &Resource, known: Option<Held>) -> Res
                     let plans = fulfillment::known_plans(app, subscription).await?;
                     terms.learn(&plans, &app.catalogue, now);
                 }
+                terms.plans_read = Some(now - READ_AGAIN + TRY_AGAIN);
             }
         }
         changed |= terms != before;
