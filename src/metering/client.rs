@@ -48,7 +48,7 @@ pub async fn submit(app: &App, events: &[&UsageEvent]) -> Result<Vec<Option<Answ
     };
     // The order of the results is not promised.
     let mut answers: HashMap<Key, Answer> =
-        items.iter().filter_map(|item| Some((key(item)?, answer_of(item)))).collect();
+        items.iter().flat_map(|item| keys(item).into_iter().map(|key| (key, answer_of(item)))).collect();
     Ok(events.iter().map(|event| answers.remove(&own_key(event))).collect())
 }
 
@@ -70,18 +70,19 @@ fn batch(events: &[&UsageEvent]) -> String {
 }
 
 fn own_key(event: &UsageEvent) -> Key {
-    (event.resource.to_string().to_lowercase(), event.dimension.clone(), event.hour)
+    (event.resource.to_string().to_lowercase(), event.dimension.to_lowercase(), event.hour)
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
-/// `resourceId` or `resourceUri`, in lower case.
-fn resource(item: &Value) -> String {
-    let id = text(item, "resourceId");
-    let name = if id.is_empty() { text(item, "resourceUri") } else { id };
-    name.to_lowercase()
+/// The names under which an item may have been sent: an answer may carry `resourceId` and `resourceUri` both.
+fn resources(item: &Value) -> impl Iterator<Item = String> + '_ {
+    ["resourceId", "resourceUri"]
+        .into_iter()
+        .map(|name| text(item, name).to_lowercase())
+        .filter(|name| !name.is_empty())
 }
 
 /// Times come back without a zone, and are UTC.
@@ -89,8 +90,10 @@ fn time(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| format!("{text}Z").parse().ok())
 }
 
-fn key(item: &Value) -> Option<Key> {
-    Some((resource(item), text(item, "dimension").to_owned(), Hour::of(time(text(item, "effectiveStartTime"))?)))
+fn keys(item: &Value) -> Vec<Key> {
+    let Some(time) = time(text(item, "effectiveStartTime")) else { return Vec::new() };
+    let dimension = text(item, "dimension").to_lowercase();
+    resources(item).map(|resource| (resource, dimension.clone(), Hour::of(time))).collect()
 }
 
 fn answer_of(item: &Value) -> Answer {
@@ -164,7 +167,11 @@ mod tests {
             "resourceId": "37F9DEA2-4345-438F-B0BD-03D40D28C7E0", "quantity": 9.0, "dimension": "d", "effectiveStartTime": "2021-12-13T20:00:00", "planId": "p"});
         let answer = answer_of(&duplicate);
         assert!(matches!(answer.verdict, Verdict::Duplicate { quantity: Some(Quantity(5_000_000)), id: Some(_) }));
-        assert_eq!(key(&duplicate).unwrap().2.to_string(), "2021-12-13T20");
+        assert_eq!(keys(&duplicate)[0].2.to_string(), "2021-12-13T20");
+        let both = json!({"resourceId": "37F9DEA2-4345-438F-B0BD-03D40D28C7E0", "resourceUri": "/Subscriptions/x", "dimension": "D", "effectiveStartTime": "2021-12-13T20:00:00Z"});
+        let names: Vec<_> =
+            keys(&both).into_iter().map(|(resource, dimension, _)| format!("{resource} {dimension}")).collect();
+        assert_eq!(names, ["37f9dea2-4345-438f-b0bd-03d40d28c7e0 d", "/subscriptions/x d"]);
         let expired = json!({"status": "Expired", "error": {"code": "BadArgument", "target": "usageEventRequest", "message": "One or more errors have occurred.",
             "details": [{"code": "BadArgument", "target": "effectiveStartTime", "message": "Too old."}]}, "dimension": "d"});
         let answer = answer_of(&expired);

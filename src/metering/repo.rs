@@ -272,12 +272,17 @@ pub async fn journal(
 pub async fn ledger(app: &App, resource: &str) -> Result<Option<(Ledger, Etags)>, StoreError> {
     let Heads { terms, tally, head, etags } = heads(app, resource).await?;
     let Some(terms) = terms else { return Ok(None) };
-    let mut events = BTreeMap::new();
-    for key in head.unsettled.iter().chain(&head.unlisted) {
-        if let Some((event, _)) = store::load::<UsageEvent>(&*app.rows, USAGE, resource, &event_key(key)).await? {
-            events.insert(key.clone(), event);
+    let open: std::collections::BTreeSet<&EventKey> = head.unsettled.iter().chain(&head.unlisted).collect();
+    let mut found = BTreeMap::new();
+    if let (Some(first), Some(last)) = (open.first(), open.last()) {
+        for event in events(app, resource, first.0, last.0.next()).await? {
+            let key = (event.hour, event.dimension.clone());
+            if open.contains(&key) {
+                found.insert(key, event);
+            }
         }
     }
+    let events = found;
     let mut starts: std::collections::BTreeSet<Timestamp> =
         events.values().flat_map(|event| event.parts.iter().map(|part| part.period)).collect();
     starts.extend(head.periods.iter().rev().take(RECENT_PERIODS));
@@ -321,39 +326,47 @@ pub async fn add_events(app: &App, ledger: &mut Ledger, keys: &[EventKey]) -> Re
     Ok(())
 }
 
-/// Stores what has changed, in one transaction. `Precondition` or `AlreadyExists`: somebody else was quicker.
+/// Stores what has changed, in one transaction. `Precondition` or `AlreadyExists`: somebody else was quicker, and the
+/// ledger must be read again. After another error everything is still to be stored.
 pub async fn save(app: &App, ledger: &mut Ledger, etags: &mut Etags) -> Result<(), StoreError> {
     let changed = ledger.take_changes();
     if changed.is_empty() {
         return Ok(());
     }
+    let result = write(app, ledger, etags, &changed).await;
+    if result.is_err() {
+        ledger.put_back(changed);
+    }
+    result
+}
+
+async fn write(app: &App, ledger: &Ledger, etags: &mut Etags, changed: &Changed) -> Result<(), StoreError> {
     let resource = ledger.terms.resource.key();
-    let Changed { tally, head: _, periods, events, created, days, frozen } = changed;
     // Days first: an event whose day does not list its resource would be missed by the read-back.
-    for day in days {
-        app.rows.write(DAYS, &day, vec![Write::upsert(resource.as_str(), &ledger.terms.resource)?]).await?;
+    for day in &changed.days {
+        app.rows.write(DAYS, day, vec![Write::upsert(resource.as_str(), &ledger.terms.resource)?]).await?;
     }
     let mut writes = vec![put(HEAD, &ledger.head, etags.head.as_ref())?];
-    if tally {
+    if changed.tally {
         writes.push(put(TALLY, &ledger.tally, etags.tally.as_ref())?);
     }
-    for start in &periods {
+    for start in &changed.periods {
         if let Some(account) = ledger.periods.get(start) {
             writes.push(Write::upsert(period_key(*start), account)?);
         }
     }
-    for key in &events {
+    for key in &changed.events {
         if let Some(event) = ledger.events.get(key) {
-            let row = event_key(key);
-            writes.push(if created.contains(key) { Write::insert(row, event)? } else { Write::upsert(row, event)? });
+            let (row, new) = (event_key(key), changed.created.contains(key));
+            writes.push(if new { Write::insert(row, event)? } else { Write::upsert(row, event)? });
         }
     }
-    if let Some(frozen) = &frozen {
+    if let Some(frozen) = &changed.frozen {
         writes.push(Write::upsert(format!("hour:{}", frozen.hour), frozen)?);
     }
     let mut new = app.rows.write(USAGE, &resource, writes).await?.into_iter();
     etags.head = new.next();
-    if tally {
+    if changed.tally {
         etags.tally = new.next();
     }
     Ok(())

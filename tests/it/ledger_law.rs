@@ -39,7 +39,7 @@ enum Fault {
     /// Booked, and the answer is lost.
     AnswerLost,
     Errors,
-    /// Half is booked.
+    /// Half is booked, and the answer says so.
     Half,
     NotAuthorized,
 }
@@ -153,7 +153,7 @@ impl World {
     }
 
     /// What Microsoft does with an event: expiry first, then duplicates, then the subscription's state.
-    fn book(&mut self, ledger: &Ledger, key: &EventKey, fault: Fault) -> Answer {
+    fn book(&mut self, ledger: &Ledger, key: &EventKey, fault: Fault, told: bool) -> Answer {
         let event = &ledger.events[key];
         let terms = &ledger.terms;
         let verdict = if self.now.duration_since(event.hour.start()) > SignedDuration::from_hours(24)
@@ -169,7 +169,8 @@ impl World {
         } else if terms.suspended || terms.ended.is_some_and(|ended| event.hour.start() >= ended) {
             Verdict::NotActive
         } else {
-            let quantity = if fault == Fault::Half { Quantity((event.quantity.0 / 2).max(1)) } else { event.quantity };
+            let quantity =
+                if fault == Fault::Half && told { Quantity((event.quantity.0 / 2).max(1)) } else { event.quantity };
             self.book.insert(key.clone(), quantity);
             Verdict::Accepted { quantity: Some(quantity), id: None }
         };
@@ -199,7 +200,8 @@ impl World {
         if crash == Crash::BeforeSending || fault == Fault::Down {
             return;
         }
-        let answers: Vec<_> = keys.iter().map(|key| (key.clone(), self.book(&ledger, key, fault))).collect();
+        let answers: Vec<_> =
+            keys.iter().map(|key| (key.clone(), self.book(&ledger, key, fault, crash == Crash::Never))).collect();
         if crash == Crash::BeforeStoringAnswers || fault == Fault::AnswerLost {
             return;
         }
@@ -216,8 +218,10 @@ impl World {
             .stored
             .events
             .iter()
-            .filter(|(_, event)| !matches!(event.state, State::Accepted { .. }) && (event.doubt || event.in_flight))
-            .filter_map(|(key, _)| Some((key.clone(), *self.book.get(key)?)))
+            .filter(|(_, event)| matches!(event.state, State::Lost { .. }) && (event.doubt || event.in_flight))
+            .filter_map(|(key, event)| {
+                Some((key.clone(), *self.book.get(key).filter(|booked| **booked == event.quantity)?))
+            })
             .collect();
         for (key, quantity) in doubtful {
             self.stored.found(&key, quantity, self.now);
@@ -275,8 +279,9 @@ impl World {
         }
     }
 
-    /// Calm days with read-backs.
+    /// Calm days with read-backs, after the end of a suspension.
     fn come_to_rest(&mut self) {
+        self.stored.terms.suspended = false;
         for _ in 0..2 {
             for _ in 0..70 {
                 self.now += SignedDuration::from_mins(50);

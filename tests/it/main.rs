@@ -18,6 +18,7 @@ mod support;
 mod usage_lives;
 mod usage_pages;
 mod usage_periods;
+mod usage_races;
 mod usage_read_back;
 mod usage_rules;
 mod webhook;

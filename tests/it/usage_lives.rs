@@ -106,8 +106,9 @@ async fn lives(seed: u64) {
         }
         let faults = app.simulator.faults();
         match dice.roll(14) {
-            0 => faults.metering_drop_answer_next(1),
-            1 => faults.metering_accept_other_quantity_next(1),
+            0 if faults.get().metering_accept_other_quantity_next == 0 => faults.metering_drop_answer_next(1),
+            // Not together with a lost answer: half a booking of which nobody is told is for people to find.
+            1 if faults.get().metering_drop_answer_next == 0 => faults.metering_accept_other_quantity_next(1),
             2 => faults.metering_item_error_next(2),
             3 => faults.metering_down(true),
             4..=6 => faults.metering_down(false),

@@ -35,7 +35,7 @@ fn dimensions() -> Value {
 }
 
 #[tokio::test]
-async fn a_change_of_plan_closes_the_hour_under_the_old_plan_and_goes_on_under_the_new_one() {
+async fn usage_before_a_change_of_plan_is_billed_under_the_old_plan_and_after_it_under_the_new_one() {
     let app = TestApp::start().await;
     let (id, _) = app.buy("metered", None).await;
     app.use_up(id, "a", SPEECH, "1200").await;
@@ -43,27 +43,29 @@ async fn a_change_of_plan_closes_the_hour_under_the_old_plan_and_goes_on_under_t
     app.simulator.act(id, Action::ChangePlan("metered-large".into())).unwrap();
     app.settle().await;
     assert_eq!(app.facts(id).await.plan_id, "metered-large");
-    assert_eq!(
-        app.booked(),
-        [(SPEECH.into(), "2026-03-02T09:00:00Z".into(), "metered".into(), "200".into())],
-        "sent at once, under the old plan"
-    );
     app.use_up(id, "b", SPEECH, "510").await;
-    let late = json!({ "id": "c", "subscription": id, "dimension": SPEECH, "quantity": 3, "occurred_at": "2026-03-02T09:01:00Z" });
-    assert_eq!(app.post_usage(&late).await.0, 201);
-    app.clock.advance(hours(2));
-    app.fire("SubmitUsage").await;
-    let book = app.booked();
-    // What came late belongs to the old plan, and took a free hour of its time.
+    // Late ones of the old plan count with the hour that is open, and do not push the new plan's away.
+    for number in 0..12 {
+        let late = json!({ "id": format!("late-{number}"), "subscription": id, "dimension": SPEECH, "quantity": 1, "occurred_at": "2026-03-02T09:01:00Z" });
+        let (status, answer) = app.post_usage(&late).await;
+        assert_eq!((status, &answer["record"]["hour"]), (201, &json!("2026-03-02T09")));
+        app.clock.advance(minutes(1));
+        app.fire("SubmitUsage").await;
+    }
+    for _ in 0..3 {
+        app.clock.advance(hours(1));
+        app.fire("SubmitUsage").await;
+    }
+    // One slot an hour: the new plan's units of the first hour wait for the next.
     assert_eq!(
-        book[1..]
+        app.booked()
             .iter()
             .map(|(_, hour, plan, quantity)| (hour.as_str(), plan.as_str(), quantity.as_str()))
             .collect::<Vec<_>>(),
-        [("2026-03-02T08:00:00Z", "metered", "3"), ("2026-03-02T10:00:00Z", "metered-large", "10"),]
+        [("2026-03-02T09:00:00Z", "metered", "212"), ("2026-03-02T10:00:00Z", "metered-large", "10"),]
     );
     // 1,500 less the 1,000 that the old plan has included already.
-    assert_eq!(app.balance(id, SPEECH).await, balance(["1713", "1500", "213", "0", "0", "0"]));
+    assert_eq!(app.balance(id, SPEECH).await, balance(["1722", "1500", "222", "0", "0", "0"]));
 }
 
 #[tokio::test]

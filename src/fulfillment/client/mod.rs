@@ -141,8 +141,17 @@ impl MarketplaceClient {
 
     /// Plans that this customer may change to, the current one included (1.5).
     pub async fn plans(&self, id: SubscriptionId, patience: Patience) -> Result<Vec<Plan>, ApiError> {
+        Ok(wire::plans_on_sale(&self.listed(id, patience).await?))
+    }
+
+    /// The same with those whose sale was stopped: a customer may still have one of them.
+    pub async fn all_plans(&self, id: SubscriptionId, patience: Patience) -> Result<Vec<Plan>, ApiError> {
+        Ok(wire::plans(&self.listed(id, patience).await?))
+    }
+
+    async fn listed(&self, id: SubscriptionId, patience: Patience) -> Result<Value, ApiError> {
         let address = self.address(&format!("saas/subscriptions/{id}/listAvailablePlans"));
-        Ok(wire::plans(&self.call(patience, || self.http.get(&address)).await?.body))
+        Ok(self.call(patience, || self.http.get(&address)).await?.body)
     }
 
     /// Asks for another plan, other seats, or the end (1.6, 1.7, 1.8). Done only when the operation has succeeded.

@@ -155,9 +155,16 @@ pub fn plans(body: &Value) -> Vec<Plan> {
             dimensions: components["meteringDimensions"].as_array().into_iter().flatten().map(dimension).collect(),
         })
     };
-    // Plans whose sale was stopped can be kept but not chosen.
-    let on_sale = |value: &&Value| !value["isStopSell"].as_bool().unwrap_or(false);
-    body["plans"].as_array().into_iter().flatten().filter(on_sale).filter_map(plan).collect()
+    body["plans"].as_array().into_iter().flatten().filter_map(plan).collect()
+}
+
+/// The plans that can be chosen: those whose sale was stopped can be kept only.
+pub fn plans_on_sale(body: &Value) -> Vec<Plan> {
+    let mut on_sale = body.clone();
+    if let Some(plans) = on_sale["plans"].as_array_mut() {
+        plans.retain(|plan| !plan["isStopSell"].as_bool().unwrap_or(false));
+    }
+    plans(&on_sale)
 }
 
 pub fn operation(body: &Value) -> RemoteOperation {

@@ -142,20 +142,22 @@ pub async fn find(app: &App, id: SubscriptionId) -> Result<Option<Subscription>,
     Ok(repo::subscription(app, id).await?.map(|found| found.value))
 }
 
-/// The plans as Microsoft lists them now for this subscription.
+/// All plans as Microsoft lists them now for this subscription, also those that can not be chosen any more.
 pub async fn listed_plans(app: &App, id: SubscriptionId) -> Result<Vec<Plan>, SyncError> {
-    let plans = client(app)?.plans(id, Patience::Short).await?;
-    repo::save_plans(app, id, &plans).await?;
-    Ok(plans)
+    Ok(client(app)?.all_plans(id, Patience::Short).await?)
 }
 
 /// The plans this subscription may change to: fresh from Microsoft, else the last known ones.
 pub async fn available_plans(app: &App, id: SubscriptionId) -> Result<Vec<Plan>, StoreError> {
-    match listed_plans(app, id).await {
-        Ok(plans) if !plans.is_empty() => Ok(plans),
-        Err(SyncError::Store(error)) => Err(error),
-        _ => repo::plans(app, id).await,
+    let fresh = match client(app) {
+        Ok(client) => client.plans(id, Patience::Short).await.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    if fresh.is_empty() {
+        return repo::plans(app, id).await;
     }
+    repo::save_plans(app, id, &fresh).await?;
+    Ok(fresh)
 }
 
 /// The plans last listed for this subscription, without asking Microsoft.

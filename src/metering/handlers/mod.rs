@@ -71,6 +71,7 @@ pub async fn submit_usage(app: Arc<App>) -> Result<(), JobError> {
 
 /// Timer `ReadBackUsage`, every morning.
 pub async fn read_back_usage(app: Arc<App>) -> Result<(), JobError> {
+    run::sweep(&app).await.map_err(JobError::retry)?;
     if app.marketplace.is_none() {
         return Ok(());
     }

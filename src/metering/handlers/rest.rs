@@ -110,8 +110,9 @@ pub async fn record_csv(app: Arc<App>, request: Request, publisher: Publisher) -
     let counts = Counts::of(&lines);
     let problems: Vec<&ResultBody> =
         lines.iter().filter(|line| !["recorded", "repeated"].contains(&line.status)).collect();
+    let status = if counts.not_judged > 0 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     Ok(uncached(json(
-        StatusCode::OK,
+        status,
         &json!({
             "dry_run": dry, "recorded": counts.recorded, "repeated": counts.repeated, "conflicts": counts.conflicts,
             "refused": counts.refused, "not_judged": counts.not_judged, "problems": problems,

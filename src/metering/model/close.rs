@@ -16,17 +16,14 @@ use super::quantity::Quantity;
 const SEARCH: i64 = 22;
 /// How many hours must have been billed before a quantity can be called unusual.
 const HISTORY: u32 = 10;
+/// Events that one closing makes at most; what is left goes with a later hour.
+const MOST_EVENTS: usize = 80;
 
 impl Ledger {
     /// The next hour that can be closed.
     pub fn closable(&self, now: Timestamp) -> Option<Hour> {
-        let counted = self
-            .tally
-            .buckets
-            .iter()
-            .filter(|bucket| bucket.hour.end() + GRACE <= now || self.closes_early(bucket))
-            .map(|bucket| bucket.hour)
-            .min();
+        let counted =
+            self.tally.buckets.iter().filter(|bucket| self.closes(bucket) <= now).map(|bucket| bucket.hour).min();
         counted.or_else(|| {
             // Units that came back from an event, or found no free slot: they go with the last hour that has ended.
             let last = Hour::of(now - GRACE).0 - 1;
@@ -92,6 +89,9 @@ impl Ledger {
         }
         for claim in self.claims(hour, now) {
             let Some(slot) = claim.slot.hour() else { continue };
+            if self.changed.created.len() >= MOST_EVENTS {
+                break;
+            }
             let key = (slot, claim.dimension.clone());
             if self.events.contains_key(&key) && !self.changed.created.contains(&key) {
                 // What was frozen is never touched again; the units wait for another hour.
@@ -161,6 +161,9 @@ impl Ledger {
     /// What would be claimed with `hour`, older periods and plans first.
     fn claims(&self, hour: Hour, now: Timestamp) -> Vec<Claim> {
         let mut claims: Vec<Claim> = Vec::new();
+        if self.waits_for_reinstatement() {
+            return claims;
+        }
         for (period, account) in &self.periods {
             for ((segment, dimension), quantity) in account.unclaimed() {
                 let quantity = quantity.sendable();

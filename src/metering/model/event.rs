@@ -83,6 +83,10 @@ pub enum State {
         reason: LossReason,
         at: Timestamp,
     },
+    /// Its units went back and are billed with another hour: a suspension outlasted this one.
+    Carried {
+        at: Timestamp,
+    },
 }
 
 /// The last thing that Microsoft said about it.
@@ -168,7 +172,7 @@ const RELEASE_BEFORE: SignedDuration = SignedDuration::from_hours(1);
 
 impl UsageEvent {
     pub fn is_settled(&self) -> bool {
-        matches!(self.state, State::Accepted { .. } | State::Lost { .. })
+        matches!(self.state, State::Accepted { .. } | State::Lost { .. } | State::Carried { .. })
     }
 
     pub fn deadline(&self) -> Timestamp {
@@ -205,7 +209,8 @@ impl UsageEvent {
         let (quantity, id, proof) = match &answer.verdict {
             Verdict::Accepted { quantity, id } => (*quantity, *id, Proof::Accepted),
             Verdict::Duplicate { quantity, id } => (*quantity, *id, Proof::Duplicate),
-            Verdict::NotActive if suspended => {
+            // What is suspended may also be called unknown.
+            Verdict::NotActive | Verdict::NotFound if suspended => {
                 self.state = State::Held { why: HoldReason::Suspended };
                 return None;
             }

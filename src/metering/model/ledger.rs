@@ -79,6 +79,12 @@ impl Tally {
     }
 }
 
+/// When an hour is closed, of a subscription that ended or did not.
+pub fn closes(hour: Hour, ended: Option<Timestamp>) -> Timestamp {
+    let usual = hour.end() + GRACE;
+    ended.map_or(usual, |ended| usual.min((ended + GRACE).max(hour.start())))
+}
+
 pub type EventKey = (Hour, String);
 
 /// How much a customer usually uses in an hour.
@@ -182,6 +188,11 @@ impl Ledger {
         std::mem::take(&mut self.changed)
     }
 
+    /// They could not be written, so they are still to be.
+    pub fn put_back(&mut self, changed: Changed) {
+        self.changed = changed;
+    }
+
     pub fn has_changes(&self) -> bool {
         !self.changed.is_empty()
     }
@@ -255,6 +266,16 @@ impl Ledger {
                 balance.pending += share.billable - booked.accepted - booked.lost;
             }
         }
+        if self.waits_for_reinstatement() {
+            for (start, account) in &self.periods {
+                for ((_, dimension), quantity) in account.unclaimed() {
+                    let waiting = quantity.at_least_zero();
+                    let balance = balances.entry((*start, dimension)).or_default();
+                    balance.held += waiting;
+                    balance.pending -= waiting;
+                }
+            }
+        }
         for event in self.events.values() {
             if matches!(event.state, State::Held { .. } | State::DeadLetter) {
                 for part in &event.parts {
@@ -269,11 +290,7 @@ impl Ledger {
 
     /// When the ledger has to be looked at next; None when nothing is left to do.
     pub fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
-        let closing = self
-            .tally
-            .buckets
-            .iter()
-            .map(|bucket| if self.closes_early(bucket) { now } else { bucket.hour.end() + GRACE });
+        let closing = self.tally.buckets.iter().map(|bucket| self.closes(bucket));
         let carried = self.has_unclaimed().then(|| Hour::of(now - GRACE).end() + GRACE);
         let events = self.head.unsettled.iter().filter_map(|key| self.events.get(key)).map(|event| {
             let own = match event.state {
@@ -288,9 +305,16 @@ impl Ledger {
         closing.chain(carried).chain(events).chain(listing).min()
     }
 
-    /// Usage of a plan or subscription that has ended does not wait for the end of the hour.
-    pub(super) fn closes_early(&self, bucket: &Bucket) -> bool {
-        self.terms.segment_end(bucket.segment).is_some()
+    /// When a bucket's hour is closed: a while after its end. After the end of the subscription the hour need not be
+    /// over, but late records of the last minutes are waited for all the same.
+    pub fn closes(&self, bucket: &Bucket) -> Timestamp {
+        closes(bucket.hour, self.terms.ended)
+    }
+
+    /// Whether usage waits because Microsoft takes nothing of a suspended subscription. It goes with the hour of the
+    /// reinstatement, so a suspension of any length loses nothing.
+    pub fn waits_for_reinstatement(&self) -> bool {
+        self.terms.suspended && self.terms.ended.is_none()
     }
 
     pub fn has_unclaimed(&self) -> bool {

@@ -54,7 +54,7 @@ impl Ledger {
         if let State::Lost { reason, at } = event.state {
             event.lost_as = Some((reason, at));
         }
-        if matches!(event.state, State::Accepted { .. }) {
+        if matches!(event.state, State::Accepted { .. } | State::Carried { .. }) {
             return;
         }
         let settled = event.accept(quantity, None, Proof::ReadBack, now);
@@ -97,6 +97,20 @@ impl Ledger {
         (!settled.returned.is_zero()).then(|| Deviation { key: key.clone(), sent, booked: settled.accepted })
     }
 
+    /// Takes an event back whose hour ended in a suspension: its units are free to be claimed with another hour.
+    fn carry(&mut self, key: &EventKey, now: Timestamp) {
+        let Some(event) = self.events.get_mut(key) else { return };
+        event.state = State::Carried { at: now };
+        let parts = event.parts.clone();
+        for part in parts {
+            if let Some(booked) = self.account(part.period, part.segment, &key.1) {
+                booked.claimed -= part.quantity;
+            }
+        }
+        self.head.unsettled.remove(key);
+        self.touch(key);
+    }
+
     /// Books an event as lost.
     pub fn lose(&mut self, key: &EventKey, reason: LossReason, now: Timestamp) {
         let Some(event) = self.events.get_mut(key).filter(|event| !event.is_settled()) else { return };
@@ -124,7 +138,13 @@ impl Ledger {
             }
             let Some(event) = self.events.get_mut(&key) else { continue };
             if let Some(reason) = event.died(now) {
-                self.lose(&key, reason, now);
+                // What Microsoft may have booked without our knowing is not sent a second time under another hour.
+                let unsure = event.in_flight || event.doubt;
+                if reason == LossReason::Suspended && self.terms.ended.is_none() && !unsure {
+                    self.carry(&key, now);
+                } else {
+                    self.lose(&key, reason, now);
+                }
                 continue;
             }
             let mut changed = event.review(suspended, now);
@@ -161,8 +181,15 @@ impl Ledger {
         if !waits || suspended || now >= event.deadline() {
             return false;
         }
-        if let Some(plan) = plan {
+        if let Some(plan) = plan.filter(|plan| *plan != event.plan) {
+            // What Microsoft may have booked is asked about under the plan it was sent with.
+            if event.in_flight || event.doubt {
+                return false;
+            }
             plan.clone_into(&mut event.plan);
+            if let Some(terms) = self.terms.dimension(plan, &key.1) {
+                (event.price, event.currency) = (terms.price, terms.currency);
+            }
         }
         note.clone_into(&mut event.note);
         event.release(now);

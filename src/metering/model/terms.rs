@@ -69,7 +69,7 @@ impl Terms {
         let facts = &row.facts;
         // Pending subscriptions have no dates that mean something.
         let begin = facts.term.start.or(facts.created).unwrap_or(row.first_seen);
-        if !facts.status.is_pending() || self.segments.is_empty() {
+        if !facts.status.is_pending() {
             self.term_unit.clone_from(&facts.term.unit);
             self.cycles.follow(begin, months(&facts.term.unit));
         }

@@ -16,6 +16,8 @@ use super::terms::{self, Held};
 
 /// Events of one resource that change in one transaction; Azure takes 100 rows.
 pub const MOST_CHANGES: usize = 50;
+/// Closed hours with more events than this are stored before anything else is done.
+const MOST_TOGETHER: usize = 30;
 /// Tries against others who write the same ledger.
 pub const TRIES: usize = 8;
 
@@ -75,6 +77,10 @@ async fn advance(app: &App, work: &mut Work, sending: bool) -> Result<(), StoreE
         }
         work.ledger.close(hour, &app.catalogue, now);
     }
+    // Closed hours, reviewed events and those to be sent might not fit into one transaction together.
+    if work.ledger.changed_events() > MOST_TOGETHER {
+        repo::save(app, &mut work.ledger, &mut work.etags).await?;
+    }
     loop {
         let before = work.ledger.changed_events();
         let warned = work.ledger.review(now, MOST_CHANGES);
@@ -88,6 +94,10 @@ async fn advance(app: &App, work: &mut Work, sending: bool) -> Result<(), StoreE
                     deadline = %event.deadline(), hours = event.warned, "usage is not taken by Microsoft for hours; it is lost at its deadline");
             }
         }
+    }
+    // What is lost is stored before its line is written.
+    if !work.ledger.head.unlisted.is_empty() {
+        repo::save(app, &mut work.ledger, &mut work.etags).await?;
     }
     list_losses(app, work).await?;
     if sending {
@@ -148,9 +158,10 @@ pub async fn leave(app: &App, work: &mut Work) -> Result<(), StoreError> {
             None => Ok(()),
         };
     };
-    if mark.is_none() && work.ledger.tally.marked {
-        // First the tally, so that the next record lists the resource again; a record in between changes the entry,
-        // and then it stays.
+    if mark.is_none() {
+        // First the tally, whatever it says: a record that is on its way has listed the resource already and relies on
+        // that. Its own change of the tally fails now, so it lists the resource again; and a listing in between changes
+        // the entry, and then it stays.
         work.ledger.unmark();
         repo::save(app, &mut work.ledger, &mut work.etags).await?;
     }

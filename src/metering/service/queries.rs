@@ -316,5 +316,6 @@ pub fn state_word(event: &UsageEvent) -> &'static str {
         State::DeadLetter => "dead_letter",
         State::Accepted { .. } => "accepted",
         State::Lost { .. } => "lost",
+        State::Carried { .. } => "carried",
     }
 }

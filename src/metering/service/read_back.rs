@@ -1,7 +1,7 @@
 //! The daily comparison with what Microsoft has booked (contract 5.5). It finds what no answer told: bookings whose
 //! answer was lost are entered, everything else is classified and shown until it is gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -64,7 +64,7 @@ pub struct ReadBack {
     /// Sums compared.
     pub compared: usize,
     pub differences: usize,
-    /// Events whose booking was learned of only now.
+    /// Given-up events whose booking was learned of only now.
     pub found: usize,
 }
 
@@ -75,44 +75,41 @@ struct Ours {
     price: Decimal,
     currency: String,
     doubtful: Vec<(EventKey, Quantity)>,
+    /// Something may be booked at this moment: the sums are compared when it has settled.
+    on_its_way: bool,
 }
 
 type SumKey = (String, String, String);
 
 /// Compares a day, such as `2026-03-02`. May be repeated at any time.
 pub async fn read_back(app: &App, day: &str) -> Result<ReadBack, MeteringError> {
-    let theirs = client::booked(app, day).await?;
     let mut report = ReadBack { day: day.to_owned(), at: app.clock.now(), ..ReadBack::default() };
-    let mut sums: BTreeMap<SumKey, Vec<DayUsage>> = BTreeMap::new();
-    for row in theirs {
-        sums.entry((row.resource.clone(), row.dimension.clone(), row.plan.clone())).or_default().push(row);
-    }
-    let mut differences = BTreeMap::new();
+    // Our side first: what Microsoft books after that was on its way here, and is compared another time.
+    let mut ours: BTreeMap<SumKey, (Resource, Ours)> = BTreeMap::new();
     for resource in repo::resources_of_day(app, day).await? {
-        let name = resource.to_string().to_lowercase();
-        let mut ours = our_sums(app, &resource, day).await?;
-        let keys: BTreeSet<SumKey> = ours
-            .keys()
-            .cloned()
-            .chain(
-                sums.range((name.clone(), String::new(), String::new())..)
-                    .map(|(key, _)| key.clone())
-                    .take_while(|key| key.0 == name),
-            )
-            .collect();
-        for key in keys {
-            let mut own = ours.remove(&key).unwrap_or_default();
-            let rows = sums.remove(&key).unwrap_or_default();
-            let submitted: Quantity = rows.iter().map(|row| row.submitted).sum();
-            if let Some(found) = explains(submitted - own.accepted, &own.doubtful) {
-                enter(app, &resource, &found).await?;
-                report.found += found.len();
-                own.accepted = submitted;
-            }
-            compare(day, &key, &own, &rows, report.at, &mut report.compared, &mut differences);
+        for (key, sum) in our_sums(app, &resource, day).await? {
+            ours.insert(key, (resource.clone(), sum));
         }
     }
-    for (key, rows) in sums {
+    let mut theirs: BTreeMap<SumKey, Vec<DayUsage>> = BTreeMap::new();
+    for row in client::booked(app, day).await? {
+        theirs.entry((row.resource.clone(), row.dimension.clone(), row.plan.clone())).or_default().push(row);
+    }
+    let mut differences = BTreeMap::new();
+    for (key, (resource, mut own)) in ours {
+        let rows = theirs.remove(&key).unwrap_or_default();
+        if own.on_its_way {
+            continue;
+        }
+        let submitted: Quantity = rows.iter().map(|row| row.submitted).sum();
+        if let Some(found) = explains(submitted - own.accepted, &own.doubtful) {
+            enter(app, &resource, &found).await?;
+            report.found += found.len();
+            own.accepted = submitted;
+        }
+        compare(day, &key, &own, &rows, report.at, &mut report.compared, &mut differences);
+    }
+    for (key, rows) in theirs {
         compare(day, &key, &Ours::default(), &rows, report.at, &mut report.compared, &mut differences);
     }
     report.differences = differences.len();
@@ -135,16 +132,19 @@ async fn our_sums(app: &App, resource: &Resource, day: &str) -> Result<BTreeMap<
         (sum.price, sum.currency) = (event.price, event.currency.clone());
         match event.state {
             State::Accepted { quantity, .. } => sum.accepted += quantity,
-            _ if event.doubt || event.in_flight => sum.doubtful.push(((event.hour, event.dimension), event.quantity)),
+            // Only what is never sent again: what is still on its way learns its booking exactly, from the answer.
+            State::Lost { .. } if event.doubt || event.in_flight => {
+                sum.doubtful.push(((event.hour, event.dimension), event.quantity))
+            }
+            State::Pending => sum.on_its_way = true,
             _ => {}
         }
     }
-    sums.retain(|_, sum| !sum.accepted.is_zero() || !sum.doubtful.is_empty());
+    sums.retain(|_, sum| !sum.accepted.is_zero() || !sum.doubtful.is_empty() || sum.on_its_way);
     Ok(sums)
 }
 
-/// The doubtful events that together make up a difference exactly, if any do; or the only one, if Microsoft has booked
-/// a part of it.
+/// The doubtful events that together make up a difference exactly, if any do.
 fn explains(difference: Quantity, doubtful: &[(EventKey, Quantity)]) -> Option<Vec<(EventKey, Quantity)>> {
     if !difference.is_positive() || doubtful.is_empty() {
         return None;
@@ -152,11 +152,6 @@ fn explains(difference: Quantity, doubtful: &[(EventKey, Quantity)]) -> Option<V
     let all: Quantity = doubtful.iter().map(|(_, quantity)| *quantity).sum();
     if all == difference {
         return Some(doubtful.to_vec());
-    }
-    if let [(key, quantity)] = doubtful
-        && difference < *quantity
-    {
-        return Some(vec![(key.clone(), difference)]);
     }
     if doubtful.len() > MOST_COMBINED {
         return None;

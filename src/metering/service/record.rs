@@ -11,7 +11,7 @@ use super::lanes::{self, Remembered, Waiting};
 use super::terms::{self, Held};
 use crate::app::App;
 use crate::metering::model::hour::Hour;
-use crate::metering::model::ledger::{GRACE, Tally};
+use crate::metering::model::ledger::{GRACE, Tally, closes};
 use crate::metering::model::record::{Place, Recorded, Refusal, UsageRecord, place};
 use crate::metering::model::resource::Resource;
 use crate::metering::model::terms::Terms;
@@ -47,6 +47,9 @@ pub enum RecordError {
     Contention,
     #[error("recording was interrupted")]
     Interrupted,
+    /// Whether a dimension exists can not be said, so nothing is refused.
+    #[error("the dimensions of the subscription's plan could not be read from Microsoft yet")]
+    PlanUnknown,
 }
 
 impl From<StoreError> for RecordError {
@@ -105,8 +108,7 @@ pub async fn judge(app: &Arc<App>, records: &[UsageRecord]) -> Result<Vec<Outcom
         let here = (record.resource.clone(), record.id.clone());
         let digest = record.digest();
         outcomes.push(match (found, seen.get(&here)) {
-            (Some((recorded, theirs, at)), _) if theirs == digest => Outcome::Repeated(recorded, at),
-            (Some((recorded, _, at)), _) => Outcome::Conflict(recorded, at),
+            (Some(known), _) => judged(known, &digest),
             (None, Some(theirs)) if *theirs != digest => Outcome::Refused(twice()),
             (None, _) => {
                 match admit(app, record, terms, tally, corrections.entry(record.resource.clone()).or_default()).await? {
@@ -262,7 +264,8 @@ async fn write_chunk(
             tokio::time::sleep(std::time::Duration::from_micros(u64::from(spread[0]) * 20 * attempt as u64)).await;
         }
         let (known_terms, known_tally) = match (remembered.terms.take(), remembered.tally.take()) {
-            (Some(terms), Some(tally)) => (Some(terms), tally),
+            // The terms of a managed application change by being stored, not by a subscription that is asked.
+            (Some(terms), Some(tally)) if resource.subscription().is_some() => (Some(terms), tally),
             _ => {
                 let heads = repo::heads(app, &key).await?;
                 let stored = heads.terms.zip(heads.etags.terms).map(|(terms, etag)| Held::stored(terms, etag));
@@ -272,6 +275,9 @@ async fn write_chunk(
         let Some(mut held) = terms::current(app, resource, known_terms, false).await? else {
             return Ok(records.iter().map(|_| Outcome::Refused(unknown(resource))).collect());
         };
+        if held.terms.lacks_plan() && held.terms.ended.is_none() {
+            return Err(RecordError::PlanUnknown);
+        }
         let (tally, etag) = known_tally;
         let mut next = tally.clone();
         let now = app.clock.now();
@@ -284,11 +290,15 @@ async fn write_chunk(
                 continue;
             }
             match admit(app, record, &held.terms, &tally, &mut corrections).await? {
-                Err(refusal) => outcomes[index] = Some(Outcome::Refused(refusal)),
+                Err(refusal) => {
+                    // A repeat of what was accepted is a repeat, whatever has changed since.
+                    let known = repo::recorded(app, &key, &record.id).await?;
+                    outcomes[index] =
+                        Some(known.map_or(Outcome::Refused(refusal), |known| judged(known, &digests[index])));
+                }
                 Ok(place) => {
                     let recorded = kept(record, &place);
-                    let over = held.terms.segment_end(place.segment).is_some();
-                    let closes = if over { now } else { place.hour.end() + GRACE };
+                    let closes = closes(place.hour, held.terms.ended);
                     due = Some(due.map_or(closes, |known| known.min(closes)));
                     next.count(
                         place.hour,
@@ -338,10 +348,8 @@ async fn write_chunk(
                 // Some of the ids are known: those are judged by what is there, the others are tried again.
                 let known = join_all(written.iter().map(|index| repo::recorded(app, &key, &records[*index].id))).await;
                 for (index, known) in written.into_iter().zip(known) {
-                    if let Some((recorded, digest, at)) = known? {
-                        let same = digest == digests[index];
-                        outcomes[index] =
-                            Some(if same { Outcome::Repeated(recorded, at) } else { Outcome::Conflict(recorded, at) });
+                    if let Some(known) = known? {
+                        outcomes[index] = Some(judged(known, &digests[index]));
                     }
                 }
             }
@@ -350,6 +358,11 @@ async fn write_chunk(
         }
     }
     Err(RecordError::Contention)
+}
+
+/// What a record is of whose id is known.
+fn judged((recorded, theirs, at): (Recorded, String, Timestamp), digest: &str) -> Outcome {
+    if theirs == digest { Outcome::Repeated(recorded, at) } else { Outcome::Conflict(recorded, at) }
 }
 
 /// Gives every record its outcome; repeats within the chunk get theirs from the first of their id.

@@ -8,8 +8,8 @@ use futures_util::stream::{self, StreamExt};
 use super::look::{MeteringError, Work, leave, open, overtaken};
 use super::submit;
 use crate::app::App;
-use crate::metering::repo::{self, WORK_PARTITIONS};
-use crate::store::Etag;
+use crate::metering::repo::{self, Attention, Mark, WORK_PARTITIONS};
+use crate::store::{Etag, StoreError};
 
 /// Ledgers in memory at the same time.
 const CHUNK: usize = 200;
@@ -26,7 +26,10 @@ pub struct Round {
 
 pub async fn run(app: &Arc<App>) -> Result<Round, MeteringError> {
     let mut round = Round::default();
-    for partition in 0..WORK_PARTITIONS {
+    // Not always in the same order: when there is time for a part only, it is not always the same one.
+    let first =
+        u8::try_from(app.clock.now().as_second().div_euclid(60).rem_euclid(i64::from(WORK_PARTITIONS))).unwrap_or(0);
+    for partition in (0..WORK_PARTITIONS).map(|number| (first + number) % WORK_PARTITIONS) {
         let mut after: Option<String> = None;
         loop {
             let (marks, more) = repo::work(app, partition, after.as_deref(), 1000).await?;
@@ -93,5 +96,31 @@ async fn work_on(app: &Arc<App>, due: &[(String, Etag)], round: &mut Round) -> R
             Ok(())
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Puts resources back on the work list that have open hours or unsettled events and stand on no list. There should be
+/// none; if there is one all the same, its usage must not wait for ever.
+pub async fn sweep(app: &App) -> Result<usize, StoreError> {
+    let (mut found, mut after) = (0, None);
+    loop {
+        let (resources, more) = repo::resources(app, after.as_deref(), 1000).await?;
+        for (key, resource) in &resources {
+            let heads = repo::heads(app, key).await?;
+            let busy = heads.tally.marked
+                || !heads.tally.buckets.is_empty()
+                || !heads.head.unsettled.is_empty()
+                || !heads.head.unlisted.is_empty();
+            if busy && repo::marked(app, key).await?.is_none() {
+                tracing::error!(resource = key, "usage was on no list; it is looked at now");
+                let mark = Mark { resource: resource.clone(), due: app.clock.now(), attention: Attention::default() };
+                repo::mark(app, &mark).await?;
+                found += 1;
+            }
+        }
+        after = resources.last().map(|(key, _)| key.clone());
+        if !more {
+            return Ok(found);
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::read_back::{self, DifferenceKind};
 use crate::app::App;
 use crate::fulfillment::ApiError;
 use crate::metering::client::{self, MOST_EVENTS};
-use crate::metering::model::event::{Answer, UsageEvent};
+use crate::metering::model::event::{Answer, State, UsageEvent};
 use crate::metering::model::ledger::EventKey;
 use crate::metering::repo;
 use crate::store::StoreError;
@@ -65,29 +65,27 @@ pub async fn send(app: &App, works: &mut [Work]) -> Result<Result<(), ApiError>,
     // The order matters when there is too little time for all: the oldest hours first.
     let mut events = events;
     events.sort_by_key(|(_, (hour, _), _)| *hour);
-    let mut failure = None;
-    let mut answers: BTreeMap<usize, Vec<(EventKey, Answer)>> = BTreeMap::new();
+    let mut sending = Sending::default();
     {
         let calls: Vec<_> = events.chunks(MOST_EVENTS).map(|batch| call(app, batch)).collect();
         let mut batches = stream::iter(calls).buffered(PARALLEL);
         while let Some((batch, result)) = batches.next().await {
-            match result {
-                Ok(results) => {
-                    for ((index, key, _), answer) in batch.iter().zip(results) {
-                        // What the answer does not mention stays in flight and is asked about again.
-                        if let Some(answer) = answer {
-                            answers.entry(*index).or_default().push((key.clone(), answer));
-                        }
-                    }
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
+            sending.take(batch, result);
+            if sending.hopeless() {
+                break;
             }
         }
     }
-    note(app, failure.as_ref()).await?;
+    // A batch that fails while others go through may have one bad event in it: each alone, so that it hurts nobody else.
+    let alone = if sending.succeeded > 0 { std::mem::take(&mut sending.failed) } else { Vec::new() };
+    for event in &alone {
+        let (single, result) = call(app, std::slice::from_ref(event)).await;
+        sending.take(single, result);
+        if sending.hopeless() {
+            break;
+        }
+    }
+    let Sending { mut answers, succeeded, failure, .. } = sending;
     let mut settling = Vec::new();
     for (index, work) in works.iter_mut().enumerate() {
         if let Some(answers) = answers.remove(&index) {
@@ -99,8 +97,54 @@ pub async fn send(app: &App, works: &mut [Work]) -> Result<Result<(), ApiError>,
     while let Some(result) = answered.next().await {
         worst = worst.and(result);
     }
+    drop(answered);
+    let failure = failure.filter(|error| succeeded == 0 || stops_all(error));
+    note(app, failure.as_ref()).await?;
     worst?;
     Ok(failure.map_or(Ok(()), Err))
+}
+
+/// Whether an error holds for whatever else would be sent now.
+fn stops_all(error: &ApiError) -> bool {
+    matches!(error, ApiError::Denied(_) | ApiError::Throttled { .. })
+}
+
+/// Batches that fail one after the other before the service counts as away.
+const MOST_FAILURES: usize = 3;
+
+/// How the batches of one sending went.
+#[derive(Default)]
+struct Sending<'a> {
+    answers: BTreeMap<usize, Vec<(EventKey, Answer)>>,
+    succeeded: usize,
+    failed: Vec<Sent<'a>>,
+    in_a_row: usize,
+    failure: Option<ApiError>,
+}
+
+impl<'a> Sending<'a> {
+    fn take(&mut self, batch: &[Sent<'a>], result: Result<Vec<Option<Answer>>, ApiError>) {
+        match result {
+            Ok(results) => {
+                (self.succeeded, self.in_a_row) = (self.succeeded + 1, 0);
+                for ((index, key, _), answer) in batch.iter().zip(results) {
+                    // What the answer does not mention stays in flight and is asked about again.
+                    if let Some(answer) = answer {
+                        self.answers.entry(*index).or_default().push((key.clone(), answer));
+                    }
+                }
+            }
+            Err(error) => {
+                self.in_a_row += 1;
+                self.failed.extend_from_slice(batch);
+                self.failure = Some(error);
+            }
+        }
+    }
+
+    fn hopeless(&self) -> bool {
+        self.failure.as_ref().is_some_and(stops_all) || self.in_a_row >= MOST_FAILURES
+    }
 }
 
 type Sent<'a> = (usize, EventKey, &'a UsageEvent);
@@ -153,6 +197,15 @@ async fn settle(app: &App, work: &mut Work, answers: Vec<(EventKey, Answer)>) ->
             }
             match repo::save(app, &mut work.ledger, &mut work.etags).await {
                 Ok(()) => {
+                    for (key, _) in some {
+                        if let Some(event) =
+                            work.ledger.events.get(key).filter(|event| event.state == State::DeadLetter)
+                        {
+                            let said = event.said.as_ref().map(|said| said.status.as_str()).unwrap_or_default();
+                            tracing::error!(resource = %event.resource, dimension = event.dimension, hour = %event.hour, said,
+                                deadline = %event.deadline(), "Microsoft refuses usage; a person has to mend it");
+                        }
+                    }
                     for deviation in deviations {
                         let Some(event) = work.ledger.events.get(&deviation.key) else { continue };
                         let (ours, theirs) = (deviation.sent, deviation.booked);

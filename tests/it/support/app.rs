@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::browser::Browser;
+use super::gate::Gate;
 
 pub struct TestApp {
     pub host: Host,
@@ -25,6 +26,8 @@ pub struct TestApp {
     pub clock: Arc<VirtualClock>,
     pub address: String,
     pub folder: Arc<TempDir>,
+    /// Stops or fails chosen writes.
+    pub gate: Arc<Gate>,
     simulating: Option<tokio::task::JoinHandle<()>>,
     /// The product's own runtime: shutting it down ends its connections too, as the end of a process would.
     product: Option<tokio::runtime::Runtime>,
@@ -113,9 +116,14 @@ impl TestApp {
         let settings = Settings::read(&|name| settings.get(name).cloned()).unwrap();
         // The last product's threads may still be closing its file.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        let app = loop {
+        let (app, gate) = loop {
             match App::build(settings.clone(), clock.clone(), Arc::new(SeededRandom::new(1))).await {
-                Ok(app) => break app,
+                Ok(mut app) => {
+                    let inner = Arc::get_mut(&mut app).unwrap();
+                    let gate = Gate::before(inner.rows.clone());
+                    inner.rows = gate.clone();
+                    break (app, gate);
+                }
                 Err(error) if error.to_string().contains("in use") && std::time::Instant::now() < deadline => {
                     tokio::task::yield_now().await
                 }
@@ -129,7 +137,17 @@ impl TestApp {
             let listener = TcpListener::from_std(listener).unwrap();
             warp::serve(edge::filter(served, Door::Public)).incoming(listener).run().await;
         });
-        Self { host, simulator, clock, address, folder, simulating, product: Some(product), leftovers_expected: false }
+        Self {
+            host,
+            simulator,
+            clock,
+            address,
+            folder,
+            gate,
+            simulating,
+            product: Some(product),
+            leftovers_expected: false,
+        }
     }
 
     pub fn now(&self) -> Timestamp {

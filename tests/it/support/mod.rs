@@ -4,5 +4,6 @@ pub mod app;
 pub mod azurite;
 pub mod browser;
 pub mod fake_host;
+pub mod gate;
 pub mod process;
 pub mod usage;
