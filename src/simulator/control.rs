@@ -104,6 +104,8 @@ pub async fn answer(simulator: &Simulator, request: &Request) -> Reply {
         }
         (Method::GET, "webhook-token") => Ok(json!({ "token": simulator.webhook_token() })),
         (Method::GET, "usage") => Ok(usage(simulator)),
+        (Method::GET, "ai-config") => Ok(json!(simulator.ai_config())),
+        (Method::GET, "ai-calls") => Ok(json!({ "calls": simulator.ai_calls() })),
         (Method::GET, "faults") => Ok(json!(simulator.faults().get())),
         (Method::POST, "purchase") => read(request).and_then(|order| purchase(simulator, order)),
         (Method::POST, "act") => read::<ActOrder>(request).and_then(|order| {

@@ -64,6 +64,33 @@ pub struct Switches {
     pub metering_unauthorized_resources: bool,
     /// Every usage event answers this status and is not booked.
     pub metering_status_override: Option<String>,
+    /// All AI calls answer 503.
+    pub ai_down: bool,
+    /// The next so many AI calls answer `ai_fail_status`; a 429 says `ai_retry_after_ms`.
+    pub ai_fail_next: u32,
+    pub ai_fail_status: u16,
+    pub ai_retry_after_ms: u64,
+    /// The next so many AI calls answer 200 with a page of HTML, as a gateway in front may.
+    pub ai_html_next: u32,
+    /// Every AI answer but a refusal waits this long before its first byte.
+    pub ai_delay_ms: u64,
+    /// Every record of a stream but the first waits this long.
+    pub ai_chunk_delay_ms: u64,
+    /// The next so many answers break off in the middle, together with their connection.
+    pub ai_cut_next: u32,
+    /// The next so many streams report an error in the middle and end there.
+    pub ai_error_in_stream_next: u32,
+    /// The next so many streams end in good order but without `[DONE]`.
+    pub ai_no_done_next: u32,
+    /// After how many pieces of content a stream is broken by one of the three above. Nothing: half way, or for a
+    /// missing `[DONE]` after everything else.
+    pub ai_cut_after_chunks: Option<u32>,
+    /// The next so many answers that should report usage do not.
+    pub ai_no_usage_next: u32,
+}
+
+fn milliseconds(delay: Duration) -> u64 {
+    u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The switches, shared between the caller and the running simulator.
@@ -106,13 +133,11 @@ impl Faults {
     }
 
     pub fn set_delay(&self, delay: Duration) {
-        let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        self.change(|switches| switches.delay_milliseconds = milliseconds);
+        self.change(|switches| switches.delay_milliseconds = milliseconds(delay));
     }
 
     pub fn set_webhook_delay(&self, delay: Duration) {
-        let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-        self.change(|switches| switches.webhook_delay_milliseconds = milliseconds);
+        self.change(|switches| switches.webhook_delay_milliseconds = milliseconds(delay));
     }
 
     pub fn set_drop_next_webhooks(&self, webhooks: u32) {
@@ -201,6 +226,53 @@ impl Faults {
 
     pub fn metering_status_override(&self, status: Option<&str>) {
         self.change(|switches| switches.metering_status_override = status.map(str::to_owned));
+    }
+
+    pub fn ai_down(&self, on: bool) {
+        self.change(|switches| switches.ai_down = on);
+    }
+
+    pub fn ai_fail_next(&self, calls: u32, status: u16) {
+        self.change(|switches| (switches.ai_fail_next, switches.ai_fail_status) = (calls, status));
+    }
+
+    pub fn ai_throttle_next(&self, calls: u32, retry_after: Duration) {
+        self.change(|switches| {
+            (switches.ai_fail_next, switches.ai_fail_status) = (calls, 429);
+            switches.ai_retry_after_ms = milliseconds(retry_after);
+        });
+    }
+
+    pub fn ai_html_next(&self, calls: u32) {
+        self.change(|switches| switches.ai_html_next = calls);
+    }
+
+    pub fn ai_delay(&self, delay: Duration) {
+        self.change(|switches| switches.ai_delay_ms = milliseconds(delay));
+    }
+
+    pub fn ai_chunk_delay(&self, delay: Duration) {
+        self.change(|switches| switches.ai_chunk_delay_ms = milliseconds(delay));
+    }
+
+    pub fn ai_cut_next(&self, answers: u32) {
+        self.change(|switches| switches.ai_cut_next = answers);
+    }
+
+    pub fn ai_error_in_stream_next(&self, streams: u32) {
+        self.change(|switches| switches.ai_error_in_stream_next = streams);
+    }
+
+    pub fn ai_no_done_next(&self, streams: u32) {
+        self.change(|switches| switches.ai_no_done_next = streams);
+    }
+
+    pub fn ai_cut_after_chunks(&self, chunks: Option<u32>) {
+        self.change(|switches| switches.ai_cut_after_chunks = chunks);
+    }
+
+    pub fn ai_no_usage_next(&self, answers: u32) {
+        self.change(|switches| switches.ai_no_usage_next = answers);
     }
 
     /// Takes one from a countdown; true when there was one to take.

@@ -1,8 +1,10 @@
-//! The edge: one warp filter that takes any request, a table of routes, and the answers' common clothes.
+//! The edge: one warp filter that takes any request, a table of routes, and the answers' common clothes. Most answers
+//! are whole; the AI services also answer in streams.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::LazyLock;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -15,13 +17,16 @@ use matchit::Router;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
-use warp::Filter as _;
+use warp::{Filter as _, Reply as _};
 
 use super::Simulator;
-use super::{control, entra, fulfillment, metering, pages};
+use super::{ai, control, entra, fulfillment, metering, pages};
 
 /// Nothing that is sent to Microsoft is larger.
 const LARGEST_BODY: usize = 1 << 20;
+
+/// Prompts carry pictures.
+const LARGEST_PROMPT: usize = 32 << 20;
 
 /// A request, read to its end.
 pub struct Request {
@@ -62,8 +67,18 @@ impl Request {
     }
 }
 
-/// An answer.
+/// An answer that is known to its end.
 pub type Reply = Response<Bytes>;
+
+/// What an answer carries.
+pub enum Body {
+    Whole(Bytes),
+    /// Sent piece by piece. An error breaks the connection off; when the caller hangs up, the stream is dropped.
+    Stream(Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send + Sync>>),
+}
+
+/// An answer of either kind.
+pub type Answer = Response<Body>;
 
 pub fn reply(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(body.into());
@@ -91,7 +106,7 @@ pub fn redirect(to: &str) -> Reply {
     with_header(empty(303), LOCATION, to)
 }
 
-pub fn with_header(mut reply: Reply, name: HeaderName, value: &str) -> Reply {
+pub fn with_header<B>(mut reply: Response<B>, name: HeaderName, value: &str) -> Response<B> {
     if let Ok(value) = HeaderValue::from_str(value) {
         reply.headers_mut().insert(name, value);
     }
@@ -104,6 +119,7 @@ enum Room {
     Entra(entra::Door),
     Api(fulfillment::Door),
     Metering(metering::Door),
+    Ai(ai::Door),
     Control,
     Pages,
 }
@@ -115,6 +131,7 @@ static ROUTES: LazyLock<Router<Room>> = LazyLock::new(|| {
         .map(|(path, door)| (*path, Room::Entra(*door)))
         .chain(fulfillment::ROUTES.iter().map(|(path, door)| (*path, Room::Api(*door))))
         .chain(metering::ROUTES.iter().map(|(path, door)| (*path, Room::Metering(*door))))
+        .chain(ai::ROUTES.iter().map(|(path, door)| (*path, Room::Ai(*door))))
         .chain(pages::ROUTES.iter().map(|path| (*path, Room::Pages)))
         .chain([("/simulator/{verb}", Room::Control)]);
     for (path, room) in all {
@@ -123,27 +140,29 @@ static ROUTES: LazyLock<Router<Room>> = LazyLock::new(|| {
     router
 });
 
-async fn answer(simulator: Simulator, mut request: Request) -> Reply {
+async fn answer(simulator: Simulator, mut request: Request) -> Answer {
     let found = ROUTES.at(&request.path).map(|found| {
         let params = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         (*found.value, params)
     });
     let Ok((room, params)) = found else {
-        return json_reply(404, &json!({ "message": "The simulated Microsoft has nothing at this address." }));
+        let nothing = json!({ "message": "The simulated Microsoft has nothing at this address." });
+        return json_reply(404, &nothing).map(Body::Whole);
     };
     request.params = params;
     let reply = match room {
         Room::Entra(door) => entra::answer(&simulator, door, &request),
         Room::Api(door) => fulfillment::answer(&simulator, door, &request).await,
         Room::Metering(door) => metering::answer(&simulator, door, &request).await,
+        Room::Ai(door) => return guard(&simulator, ai::answer(&simulator, door, &request).await),
         Room::Control => control::answer(&simulator, &request).await,
         Room::Pages => pages::answer(&simulator, &request).await,
     };
-    guard(&simulator, reply)
+    guard(&simulator, reply.map(Body::Whole))
 }
 
 /// No scripts anywhere. Forms may lead to the product, because a redirect counts as the form's target.
-fn guard(simulator: &Simulator, reply: Reply) -> Reply {
+fn guard(simulator: &Simulator, reply: Answer) -> Answer {
     let page = reply.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if !page {
         return reply;
@@ -159,18 +178,45 @@ fn guard(simulator: &Simulator, reply: Reply) -> Reply {
     with_header(reply, REFERRER_POLICY, "no-referrer")
 }
 
-async fn read_body<B: Buf>(stream: impl Stream<Item = Result<B, warp::Error>>) -> Option<Bytes> {
+async fn read_body<B: Buf>(stream: impl Stream<Item = Result<B, warp::Error>>, largest: usize) -> Option<Bytes> {
     let mut body = BytesMut::new();
     let mut stream = std::pin::pin!(stream);
     while let Some(chunk) = stream.next().await {
         let mut chunk = chunk.ok()?;
-        if body.len() + chunk.remaining() > LARGEST_BODY {
+        if body.len() + chunk.remaining() > largest {
             return None;
         }
         body.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
     }
     Some(body.freeze())
 }
+
+/// The answer as warp sends it.
+fn sent(answer: Answer) -> warp::reply::Response {
+    let (head, body) = answer.into_parts();
+    let mut sent = match body {
+        Body::Whole(bytes) => warp::reply::Response::new(bytes.into()),
+        Body::Stream(stream) => warp::reply::stream(stream).into_response(),
+    };
+    *sent.status_mut() = head.status;
+    *sent.headers_mut() = head.headers;
+    sent
+}
+
+/// Small records leave at once. Otherwise the kernel holds the second one back until the first is acknowledged, which
+/// costs a stream some forty milliseconds. Connections inherit it from their listener at the moment they are made;
+/// where that does not work, streams are slower and still right.
+#[cfg(unix)]
+pub fn send_at_once(listener: &TcpListener) {
+    use std::os::fd::AsFd as _;
+    if let Ok(twin) = listener.as_fd().try_clone_to_owned() {
+        let set = std::net::TcpStream::from(twin).set_nodelay(true);
+        tracing::trace!(?set, "asked the listener of the simulator for no delay");
+    }
+}
+
+#[cfg(not(unix))]
+pub fn send_at_once(_: &TcpListener) {}
 
 /// Serves until `shutdown` ends.
 pub async fn serve(simulator: Simulator, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
@@ -183,24 +229,21 @@ pub async fn serve(simulator: Simulator, listener: TcpListener, shutdown: impl F
         .then(move |method, path: warp::path::FullPath, query: String, headers, body| {
             let simulator = simulator.clone();
             async move {
-                let reply = match read_body(body).await {
+                let path = path.as_str().to_owned();
+                let largest = if path.starts_with(ai::PREFIX) { LARGEST_PROMPT } else { LARGEST_BODY };
+                let reply = match read_body(body, largest).await {
                     Some(body) => {
-                        let request = Request {
-                            method,
-                            path: path.as_str().to_owned(),
-                            query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
-                            headers,
-                            body,
-                            params: HashMap::new(),
-                        };
-                        answer(simulator, request).await
+                        let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+                        let params = HashMap::new();
+                        answer(simulator, Request { method, path, query, headers, body, params }).await
                     }
-                    None => json_reply(413, &json!({ "message": "The body is too large or was cut." })),
+                    None => {
+                        let refusal = json!({ "message": "The body is too large or was cut." });
+                        json_reply(413, &refusal).map(Body::Whole)
+                    }
                 };
-                let reply = with_header(reply, HeaderName::from_static("x-simulated"), "true");
-                Ok::<_, Infallible>(reply.map(Vec::from))
+                sent(with_header(reply, HeaderName::from_static("x-simulated"), "true"))
             }
-        })
-        .map(|reply: Result<Response<Vec<u8>>, Infallible>| reply.unwrap_or_else(|never| match never {}));
+        });
     warp::serve(edge).incoming(listener).graceful(shutdown).run().await;
 }

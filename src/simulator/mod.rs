@@ -2,15 +2,16 @@
 //! served over real HTTP, so that the product meets it through its ordinary settings.
 //!
 //! It owns: the marketplace's books (`state`, `model`, `lifecycle`, `publisher`; metered usage in `usage` and
-//! `millionths`), the three HTTP faces (`fulfillment`, `metering`, `entra`), webhooks on their way to the product
-//! (`webhooks`), what may go wrong (`faults`), what is sold and to whom (`catalogue`, `people`), and pages and a JSON API
-//! to drive it by hand (`pages`, `control`). It knows nothing of the product but two addresses: the landing page and the
+//! `millionths`), the HTTP faces of marketplace and sign-in (`fulfillment`, `metering`, `entra`), the AI services that
+//! the product sells on (`ai`), webhooks on their way to the product (`webhooks`), what may go wrong (`faults`), what is
+//! sold and to whom (`catalogue`, `people`), and pages and a JSON API to drive it by hand (`pages`, `control`). It knows nothing of the product but two addresses: the landing page and the
 //! webhook. Everything is in memory and gone at the end.
 //!
 //! The behaviour follows `marketplace contract`, with the oddities that were observed on the real service.
 //! Two clocks: tokens live by the base clock that is given in; business time (terms, deadlines, windows of decision) is
 //! the base clock plus what [`Simulator::advance`] has added.
 
+pub mod ai;
 pub mod catalogue;
 mod control;
 mod entra;
@@ -49,6 +50,7 @@ use crate::foundation::rng::Random;
 use keys::SigningKey;
 use state::{State, Turn};
 
+pub use ai::{AiCall, AiConfig, AiKind};
 pub use faults::Faults;
 pub use model::Action;
 pub use people::{Person, people};
@@ -118,6 +120,7 @@ struct Inner {
     key: Mutex<SigningKey>,
     counts: Mutex<BTreeMap<&'static str, u64>>,
     faults: Faults,
+    ai: Mutex<ai::Books>,
     http: reqwest::Client,
 }
 
@@ -156,17 +159,26 @@ impl Simulator {
             key: Mutex::new(key),
             counts: Mutex::default(),
             faults: Faults::default(),
+            ai: Mutex::default(),
             http,
         }))
     }
 
     /// Serves until `shutdown` ends. With automatic delivery, webhooks are sent meanwhile.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
-        let sender =
-            (self.0.delivery == Delivery::Automatic).then(|| tokio::spawn(self.clone().deliver_in_background()));
-        http::serve(self, listener, shutdown).await;
-        if let Some(sender) = sender {
-            sender.abort();
+    pub fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send {
+        // Not in the future: a caller may connect before that is first polled.
+        http::send_at_once(&listener);
+        async move {
+            let sender =
+                (self.0.delivery == Delivery::Automatic).then(|| tokio::spawn(self.clone().deliver_in_background()));
+            http::serve(self, listener, shutdown).await;
+            if let Some(sender) = sender {
+                sender.abort();
+            }
         }
     }
 
@@ -306,7 +318,8 @@ impl Simulator {
     }
 
     /// How many calls of a kind were seen, whatever was answered: `resolve`, `activate`, `get`, `list`, `plans`,
-    /// `patch`, `delete`, `operations`, `operation.get`, `operation.patch`, `usage`, `usage.batch`, `usage.list`, `token`, `keys`.
+    /// `patch`, `delete`, `operations`, `operation.get`, `operation.patch`, `usage`, `usage.batch`, `usage.list`, `token`, `keys`,
+    /// `ai.chat`, `ai.embeddings`, `ai.models`.
     pub fn request_count(&self, label: &str) -> u64 {
         lock(&self.0.counts).get(label).copied().unwrap_or(0)
     }

@@ -353,6 +353,13 @@ fn set_faults(simulator: &Simulator, form: &HashMap<String, String>) -> Reply {
             metering_down: on("metering_down"),
             metering_unauthorized_resources: on("metering_unauthorized_resources"),
             metering_status_override: form.get("metering_status_override").filter(|status| !status.is_empty()).cloned(),
+            ai_down: on("ai_down"),
+            ai_fail_next: number("ai_fail_next"),
+            ai_fail_status: 429,
+            ai_retry_after_ms: 2_000,
+            ai_cut_next: number("ai_cut_next"),
+            ai_delay_ms: number("ai_delay_ms").min(120_000).into(),
+            ai_chunk_delay_ms: number("ai_chunk_delay_ms").min(10_000).into(),
             ..switches.clone()
         };
     });
