@@ -12,7 +12,7 @@ use crate::foundation::outbound;
 use crate::foundation::rng::Random;
 use crate::foundation::settings::{Settings, Storage, StorageAccount};
 use crate::fulfillment::MarketplaceClient;
-use crate::identity::{SignInClient, SigningKeys};
+use crate::identity::{RememberedKeys, SignInClient, SigningKeys};
 use crate::metering::{Catalogue, Lanes};
 use crate::pages::Pages;
 use crate::queue::{AzureQueues, EmbeddedQueues, QueueError, Queues};
@@ -40,6 +40,8 @@ pub struct App {
     pub catalogue: Catalogue,
     /// Records on their way into the ledger.
     pub lanes: Lanes,
+    /// Keys of customers' programs, read a moment ago.
+    pub api_keys: RememberedKeys,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +144,7 @@ impl App {
             pages,
             catalogue,
             lanes,
+            api_keys: RememberedKeys::default(),
         }))
     }
 }

@@ -2,8 +2,10 @@
 //! [`Response`]. Nothing here knows a route, a session or a page.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -26,7 +28,30 @@ pub struct Request {
     pub body: Bytes,
 }
 
-pub type Response = http::Response<Bytes>;
+pub type Response = http::Response<Body>;
+
+/// What is sent back: bytes that are there, or that come as they are made.
+pub enum Body {
+    Whole(Bytes),
+    /// An error breaks the connection, so that nobody takes the part for the whole.
+    Stream(Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send + Sync>>),
+}
+
+impl Body {
+    /// The length, where it is known.
+    pub fn length(&self) -> Option<usize> {
+        match self {
+            Self::Whole(bytes) => Some(bytes.len()),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("length", &self.length()).finish()
+    }
+}
 
 impl Request {
     /// A header's value, if it is there once and readable.
@@ -115,7 +140,7 @@ pub fn redirect(location: &str) -> Response {
 }
 
 pub fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
-    let mut response = http::Response::new(body.into());
+    let mut response = http::Response::new(Body::Whole(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response

@@ -10,14 +10,14 @@ use futures_util::{FutureExt, Stream, StreamExt, pin_mut};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
-use warp::Filter;
+use warp::{Filter, Reply as _};
 
 use super::bindings::Route;
 use super::{Host, custom_handler, dispatch};
 use crate::foundation::ids::RequestId;
 use crate::foundation::problem::Problem;
 use crate::foundation::settings::Settings;
-use crate::foundation::web::{Request, Response, empty, redirect, respond, uncached};
+use crate::foundation::web::{Body, Request, Response, empty, redirect, respond, uncached};
 use crate::functions::Handler;
 use crate::pages;
 
@@ -42,7 +42,10 @@ pub enum Door {
 }
 
 /// The filter for warp. Everything is answered by it; nothing is ever rejected.
-pub fn filter(host: Host, door: Door) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync {
+pub fn filter(
+    host: Host,
+    door: Door,
+) -> impl Filter<Extract = (warp::reply::Response,), Error = Infallible> + Clone + Send + Sync {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::any()
         .map(move || host.clone())
@@ -52,10 +55,22 @@ pub fn filter(host: Host, door: Door) -> impl Filter<Extract = (Response,), Erro
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .then(move |host: Host, method: Method, path: warp::path::FullPath, query: String, headers: HeaderMap, body| async move {
-            answer(&host, door, method, path.as_str().to_owned(), query, headers, body).await
+            sent(answer(&host, door, method, path.as_str().to_owned(), query, headers, body).await)
         })
-        .recover(|_| async { Ok::<_, Infallible>(empty(StatusCode::BAD_REQUEST)) })
+        .recover(|_| async { Ok::<_, Infallible>(sent(empty(StatusCode::BAD_REQUEST))) })
         .unify()
+}
+
+/// A response in warp's own type.
+fn sent(response: Response) -> warp::reply::Response {
+    let (parts, body) = response.into_parts();
+    let mut reply = match body {
+        Body::Whole(bytes) => http::Response::new(bytes).into_response(),
+        Body::Stream(stream) => warp::reply::stream(stream).into_response(),
+    };
+    *reply.status_mut() = parts.status;
+    *reply.headers_mut() = parts.headers;
+    reply
 }
 
 /// Serves one request, from bytes to bytes.
@@ -109,12 +124,12 @@ where
     });
     finish(host, &id, origin.as_deref(), &mut response);
     if method == Method::HEAD {
-        *response.body_mut() = Bytes::new();
+        *response.body_mut() = Body::Whole(Bytes::new());
     }
     let function = name.lock().map(|name| name.to_owned()).unwrap_or_default();
     tracing::info!(
         request = %id, %method, path = shown.path, function, status = response.status().as_u16(),
-        duration_ms = started.elapsed().as_secs_f64() * 1000.0, bytes = response.body().len(), problem = causes.trim(), invocation, trace, "request"
+        duration_ms = started.elapsed().as_secs_f64() * 1000.0, bytes = response.body().length(), problem = causes.trim(), invocation, trace, "request"
     );
     response
 }

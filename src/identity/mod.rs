@@ -1,11 +1,12 @@
 //! Who somebody is and what they may do.
 //!
 //! Owns: Entra's signing keys, the check of Microsoft's webhook tokens, sign-in with OpenID Connect, sessions, CSRF,
-//! and the values that stand for "authorised" in every handler's signature ([`Customer`], [`Staff`],
+//! keys of customers' programs, and the values that stand for "authorised" in every handler's signature ([`Customer`], [`Staff`],
 //! [`MarketplaceCaller`]). Does not own: which subscription belongs to which tenant (`fulfillment`), pages (`portal`,
 //! `staff`).
 
 mod access;
+pub mod api_keys;
 mod caller;
 pub mod handlers;
 mod keys;
@@ -13,6 +14,7 @@ mod sessions;
 mod sign_in;
 
 pub use access::{Customer, Publisher, Role, Staff, User, customer, form, is_staff, publisher, session, staff};
+pub use api_keys::{ApiKey, KeyError, RememberedKeys, StoredKey, api_key};
 pub use caller::{MarketplaceCaller, TokenError, marketplace_caller};
 pub use keys::{KeysError, SigningKeys};
 pub use sessions::Session;

@@ -1,0 +1,228 @@
+//! Keys with which customers' programs call the AI API. A key is shown once; we hold its SHA-256 under a prefix that is
+//! no secret, so a read of the store gives nobody a key.
+//!
+//! | table | partition | row | what |
+//! |---|---|---|---|
+//! | `ApiKeys` | prefix | `it` | the key |
+//! | `ApiKeysOf` | subscription | prefix | whose keys there are |
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::app::App;
+use crate::foundation::ids::SubscriptionId;
+use crate::foundation::secret::{Secret, same_secret};
+use crate::foundation::web::Request;
+use crate::store::{self, Etag, RowRange, StoreError, Table, Write};
+
+const KEYS: Table = Table("ApiKeys");
+const OF: Table = Table("ApiKeysOf");
+const ROW: &str = "it";
+/// What every key begins with, so that scanners of leaked secrets recognise it.
+const MARK: &str = "mgk";
+/// A key that was read is trusted this long: a revocation reaches every instance within it.
+const TRUSTED: SignedDuration = SignedDuration::from_secs(2);
+/// `last_used` is written at most this often.
+const USED_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// Keys remembered at the same time.
+const REMEMBERED: usize = 10_000;
+pub const MOST_KEYS: usize = 50;
+pub const LONGEST_NAME: usize = 60;
+
+/// A stored key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredKey {
+    /// The part that is no secret; also the id of the key.
+    pub prefix: String,
+    pub subscription: SubscriptionId,
+    pub name: String,
+    pub created: Timestamp,
+    /// E-mail address or name of who made it.
+    pub created_by: String,
+    pub expires: Option<Timestamp>,
+    pub revoked: Option<Timestamp>,
+    pub last_used: Option<Timestamp>,
+    hash: String,
+}
+
+impl StoredKey {
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked.is_none() && self.expires.is_none_or(|end| now < end)
+    }
+}
+
+/// A program of a customer, proven by its key.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    pub prefix: String,
+    pub name: String,
+    pub subscription: SubscriptionId,
+}
+
+/// Why a key does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    #[error("there is no key")]
+    Missing,
+    #[error("the key is not known")]
+    Unknown,
+    #[error("the key was revoked")]
+    Revoked,
+    #[error("the key has expired")]
+    Expired,
+}
+
+/// Keys read a moment ago.
+#[derive(Debug, Default)]
+pub struct RememberedKeys(Mutex<HashMap<String, (Timestamp, StoredKey)>>);
+
+fn hash(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes a key. The secret is in the answer and nowhere else. None: the subscription has [`MOST_KEYS`] live ones.
+pub async fn create(
+    app: &App,
+    subscription: SubscriptionId,
+    name: &str,
+    created_by: &str,
+    expires: Option<Timestamp>,
+) -> Result<Option<(Secret, StoredKey)>, StoreError> {
+    let now = app.clock.now();
+    if list(app, subscription).await?.iter().filter(|key| key.is_live(now)).count() >= MOST_KEYS {
+        return Ok(None);
+    }
+    let mut bytes = [0; 6];
+    app.random.fill(&mut bytes);
+    let prefix: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret = format!("{MARK}-{prefix}-{}", app.random.token());
+    let key = StoredKey {
+        prefix: prefix.clone(),
+        subscription,
+        name: name.to_owned(),
+        created: now,
+        created_by: created_by.to_owned(),
+        expires,
+        revoked: None,
+        last_used: None,
+        hash: hash(&secret),
+    };
+    // The list first: a line without its key is passed over, a key that no list has could not be revoked.
+    app.rows.write(OF, &subscription.to_string(), vec![Write::upsert(prefix.as_str(), &())?]).await?;
+    app.rows.write(KEYS, &prefix, vec![Write::insert(ROW, &key)?]).await?;
+    Ok(Some((Secret::new(secret), key)))
+}
+
+/// The keys of a subscription, newest first.
+pub async fn list(app: &App, subscription: SubscriptionId) -> Result<Vec<StoredKey>, StoreError> {
+    let page = app.rows.query(OF, &subscription.to_string(), &RowRange::all(), 1000).await?;
+    let mut keys = Vec::with_capacity(page.rows.len());
+    for row in page.rows {
+        keys.extend(load(app, &row.key).await?.map(|(key, _)| key));
+    }
+    keys.sort_by_key(|key| std::cmp::Reverse(key.created));
+    Ok(keys)
+}
+
+async fn load(app: &App, prefix: &str) -> Result<Option<(StoredKey, Etag)>, StoreError> {
+    match store::load(&*app.rows, KEYS, prefix, ROW).await {
+        // Whatever a caller sends as a key.
+        Err(StoreError::InvalidKey(_)) => Ok(None),
+        other => other,
+    }
+}
+
+/// Ends a key: at once, or for a rotation after `overlap`. `false`: it is not one of this subscription.
+pub async fn end(
+    app: &App,
+    subscription: SubscriptionId,
+    prefix: &str,
+    overlap: SignedDuration,
+) -> Result<bool, StoreError> {
+    loop {
+        let Some((mut key, etag)) = load(app, prefix).await? else { return Ok(false) };
+        if key.subscription != subscription {
+            return Ok(false);
+        }
+        let now = app.clock.now();
+        if !key.is_live(now) {
+            return Ok(true);
+        }
+        if overlap.is_positive() {
+            let end = now + overlap;
+            key.expires = Some(key.expires.map_or(end, |known| known.min(end)));
+        } else {
+            key.revoked = Some(now);
+        }
+        app.api_keys.0.lock().unwrap_or_else(PoisonError::into_inner).remove(prefix);
+        match app.rows.write(KEYS, prefix, vec![Write::replace(ROW, &key, etag)?]).await {
+            Err(StoreError::Precondition) => {}
+            other => return other.map(|_| true),
+        }
+    }
+}
+
+/// The key of a request, from `Authorization: Bearer` or, as Azure's SDKs send it, from `api-key`.
+fn sent(request: &Request) -> Option<&str> {
+    let bearer = request.header(http::header::AUTHORIZATION).and_then(|text| {
+        let (scheme, key) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    bearer.or_else(|| request.header("api-key"))
+}
+
+/// Proves the caller. The outer error is the store's.
+pub async fn api_key(app: &App, request: &Request) -> Result<Result<ApiKey, KeyError>, StoreError> {
+    let Some(text) = sent(request) else { return Ok(Err(KeyError::Missing)) };
+    let mut parts = text.splitn(3, '-');
+    let (Some(MARK), Some(prefix), Some(_)) = (parts.next(), parts.next(), parts.next()) else {
+        return Ok(Err(KeyError::Unknown));
+    };
+    let now = app.clock.now();
+    let remembered = app.api_keys.0.lock().unwrap_or_else(PoisonError::into_inner).get(prefix).cloned();
+    let fresh = remembered.filter(|(read, _)| *read <= now && now.duration_since(*read) < TRUSTED);
+    let key = match fresh {
+        Some((_, key)) => key,
+        None => {
+            let Some((key, etag)) = load(app, prefix).await? else { return Ok(Err(KeyError::Unknown)) };
+            let mut keys = app.api_keys.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if keys.len() >= REMEMBERED {
+                keys.clear();
+            }
+            keys.insert(prefix.to_owned(), (now, key.clone()));
+            drop(keys);
+            if same_secret(&hash(text), &key.hash) {
+                note_use(app, &key, etag).await;
+            }
+            key
+        }
+    };
+    if !same_secret(&hash(text), &key.hash) {
+        return Ok(Err(KeyError::Unknown));
+    }
+    if key.revoked.is_some() {
+        return Ok(Err(KeyError::Revoked));
+    }
+    if !key.is_live(now) {
+        return Ok(Err(KeyError::Expired));
+    }
+    Ok(Ok(ApiKey { prefix: key.prefix, name: key.name, subscription: key.subscription }))
+}
+
+/// Writes down that a key is used. Losing it loses nothing.
+async fn note_use(app: &App, key: &StoredKey, etag: Etag) {
+    let now = app.clock.now();
+    if key.last_used.is_some_and(|last| now.duration_since(last) < USED_EVERY) {
+        return;
+    }
+    let used = StoredKey { last_used: Some(now), ..key.clone() };
+    if let Ok(write) = Write::replace(ROW, &used, etag)
+        && let Err(error) = app.rows.write(KEYS, &key.prefix, vec![write]).await
+    {
+        tracing::debug!(key = key.prefix, %error, "the use of a key was not noted");
+    }
+}
