@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::ai::{AiClient, Deployments};
 use crate::blobs::{AzureBlobs, BlobError, Blobs, EmbeddedBlobs};
 use crate::foundation::azure_account::{AccountError, AzureAccount};
 use crate::foundation::clock::Clock;
@@ -40,6 +41,8 @@ pub struct App {
     pub catalogue: Catalogue,
     /// Records on their way into the ledger.
     pub lanes: Lanes,
+    /// The AI services; None when no deployments are named.
+    pub ai: Option<AiClient>,
     /// Keys of customers' programs, read a moment ago.
     pub api_keys: RememberedKeys,
 }
@@ -56,6 +59,8 @@ pub enum StartError {
     Account(#[from] AccountError),
     #[error("the catalogue {0} can not be used: {1}")]
     Catalogue(String, String),
+    #[error("the deployments in {0} can not be used: {1}")]
+    Deployments(String, String),
     #[error("the outward HTTP client can not be built")]
     Http(#[from] reqwest::Error),
 }
@@ -130,6 +135,9 @@ impl App {
         });
         let pages = Pages::new(&settings);
         let catalogue = catalogue(&settings.catalogue_file)?;
+        let ai = deployments(&settings, &catalogue)?
+            .map(|list| AiClient::new(settings.azure_openai_key.clone(), list))
+            .transpose()?;
         let lanes = Lanes::default();
         Ok(Arc::new(Self {
             settings,
@@ -144,6 +152,7 @@ impl App {
             pages,
             catalogue,
             lanes,
+            ai,
             api_keys: RememberedKeys::default(),
         }))
     }
@@ -157,4 +166,15 @@ fn catalogue(file: &str) -> Result<Catalogue, StartError> {
     }
     let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
     Catalogue::parse(&text).map_err(|error| wrong(error.to_string()))
+}
+
+/// The deployments of the named file; None without one.
+fn deployments(settings: &Settings, catalogue: &Catalogue) -> Result<Option<Deployments>, StartError> {
+    let file = &settings.ai_deployments_file;
+    if file.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |error: String| StartError::Deployments(file.clone(), error);
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    Deployments::parse(&text, catalogue).map(Some).map_err(|error| wrong(error.to_string()))
 }

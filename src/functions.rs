@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Form, Request, Response};
-use crate::identity::{Customer, MarketplaceCaller, Publisher, Role, Staff};
-use crate::{fulfillment, health, identity, metering, pages, portal, staff};
+use crate::identity::{ApiKey, Customer, MarketplaceCaller, Publisher, Role, Staff};
+use crate::{ai, fulfillment, health, identity, metering, pages, portal, staff};
 
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
 pub type Done = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
@@ -28,6 +28,8 @@ pub enum Handler {
     Staff(Role, fn(Arc<App>, Request, Staff) -> Answer),
     /// Staff with at least this role, with a form of ours.
     StaffForm(Role, fn(Arc<App>, Request, Staff, Form) -> Answer),
+    /// A program of a customer, proven by its API key.
+    Key(fn(Arc<App>, Request, ApiKey) -> Answer),
     /// One of the publisher's own systems, proven by its key.
     Publisher(fn(Arc<App>, Request, Publisher) -> Answer),
     /// Microsoft's marketplace service, proven by its token.
@@ -98,6 +100,11 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("StaffRecordUsage", form!(Operator, staff::usage::actions::record)),
     ("StaffResendUsage", form!(Operator, staff::usage::actions::resend)),
     ("StaffWriteOffUsage", form!(Operator, staff::usage::actions::write_off)),
+    // Customers' programs.
+    ("ChatCompletions", with!(Key, ai::handlers::chat)),
+    ("Embeddings", with!(Key, ai::handlers::embeddings)),
+    ("Models", with!(Key, ai::handlers::models)),
+    ("Model", with!(Key, ai::handlers::model)),
     // The publisher's own systems.
     ("RecordUsage", with!(Publisher, metering::handlers::record_usage)),
     ("RecordUsageCsv", with!(Publisher, metering::handlers::record_csv)),

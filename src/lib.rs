@@ -21,6 +21,9 @@ pub mod fulfillment;
 // Usage and money.
 pub mod metering;
 
+// Chat and embeddings for customers' programs.
+pub mod ai;
+
 // How pages are made; what customers see; what staff see; whether all is well.
 pub mod health;
 pub mod pages;

@@ -9,6 +9,8 @@ use url::Url;
 /// Longest wait for a connection, and for a whole exchange.
 const CONNECT: Duration = Duration::from_secs(3);
 const WHOLE: Duration = Duration::from_secs(20);
+/// Longest pause within an answer of an AI service.
+const SILENCE: Duration = Duration::from_secs(180);
 
 /// The pooled client. Redirects are answers here, not instructions: no service we call needs them, and following one
 /// would let a foreign answer choose our next address.
@@ -18,6 +20,18 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
         .connect_timeout(CONNECT)
         .timeout(WHOLE)
         .pool_idle_timeout(Duration::from_secs(60))
+        .user_agent(concat!("MediaGenie/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// The client for AI services: an answer may take minutes, a stream longer; only silence ends it.
+pub fn patient_client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .read_timeout(SILENCE)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .tcp_nodelay(true)
         .user_agent(concat!("MediaGenie/", env!("CARGO_PKG_VERSION")))
         .build()
 }

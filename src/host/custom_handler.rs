@@ -9,10 +9,11 @@ use super::bindings::{Function, Trigger};
 use super::edge::{self, Door};
 use super::{Host, dispatch, envelope};
 use crate::foundation::problem::JobError;
-use crate::foundation::web::{Response, json};
+use crate::foundation::web::{Response, json, send_at_once};
 
 /// Serves the Functions host until `shutdown`. The host itself gives no notice: it kills.
 pub async fn run(host: Host, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
+    send_at_once(&listener);
     warp::serve(edge::filter(host, Door::FunctionsHost)).incoming(listener).graceful(shutdown).run().await;
 }
 

@@ -31,6 +31,14 @@ pub async fn http(host: &Host, function: &Function, request: Request) -> Result<
             let form = identity::form(app, &request, &staff.session)?;
             handler(app.clone(), request, staff, form).await
         }
+        Handler::Key(handler) => {
+            let key = identity::api_key(app, &request).await?.map_err(|error| {
+                Problem::unauthorized("invalid_api_key", format!("This address needs an API key: {error}.")).remedy(
+                    "Send a key of the subscription as `Authorization: Bearer <key>`; keys are made in the portal.",
+                )
+            })?;
+            handler(app.clone(), request, key).await
+        }
         Handler::Publisher(handler) => {
             let publisher = identity::publisher(app, &request)?;
             handler(app.clone(), request, publisher).await

@@ -29,6 +29,10 @@ const LARGEST_DISCARDED: usize = 32 * LARGEST_BODY;
 /// Time for the body to arrive, and for an HTTP function to answer; queue and timer functions have the host's own limit.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// The same where a model thinks first; as long as OpenAI's SDKs wait.
+const MODEL_ANSWERS_WITHIN: Duration = Duration::from_secs(600);
+/// Addresses whose callers expect errors in OpenAI's shape.
+const OPENAI: &str = "/v1/";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -179,13 +183,15 @@ where
     };
     note(&function.name);
     request.params = params;
-    let limit = if matches!(function.handler, Handler::Publisher(_)) { LARGEST_UPLOAD } else { LARGEST_BODY };
+    let limit =
+        if matches!(function.handler, Handler::Publisher(_) | Handler::Key(_)) { LARGEST_UPLOAD } else { LARGEST_BODY };
+    let within = if matches!(function.handler, Handler::Key(_)) { MODEL_ANSWERS_WITHIN } else { ANSWER_WITHIN };
     request.body = read(body, limit).await?;
     let slow = |_| {
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", "The answer took too long.")
             .remedy("Try again in a moment.")
     };
-    tokio::time::timeout(ANSWER_WITHIN, dispatch::http(host, function, request)).await.map_err(slow)?
+    tokio::time::timeout(within, dispatch::http(host, function, request)).await.map_err(slow)?
 }
 
 /// Reads a body within its limits; a declared length is not trusted, and none is needed. What is too large is still
@@ -229,7 +235,9 @@ async fn read<B: Buf, E: std::fmt::Display>(
 
 /// A problem in the form that the caller can use.
 fn present(host: &Host, request: &Request, problem: Problem) -> Response {
-    let mut response = if request.wants_page() {
+    let mut response = if request.path.starts_with(OPENAI) {
+        respond(problem.status, "application/json", openai_error(&problem).to_string())
+    } else if request.wants_page() {
         match &problem.location {
             Some(location) => redirect(location),
             None => pages::problem_page(&host.app, request, &problem),
@@ -248,6 +256,19 @@ fn present(host: &Host, request: &Request, problem: Problem) -> Response {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     uncached(response)
+}
+
+/// The form that OpenAI's SDKs read (AI services contract 6.3).
+fn openai_error(problem: &Problem) -> serde_json::Value {
+    let kind = match problem.status.as_u16() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        429 => "rate_limit_error",
+        500..=599 => "server_error",
+        _ => "invalid_request_error",
+    };
+    let remedy = problem.remedy.as_deref().map(|remedy| format!(" {remedy}")).unwrap_or_default();
+    json!({ "error": { "message": format!("{}{remedy}", problem.title), "type": kind, "param": problem.field, "code": problem.code } })
 }
 
 /// The headers that every answer carries, whoever asks for what.

@@ -9,12 +9,14 @@ use tokio::task::JoinSet;
 use super::bindings::Trigger;
 use super::edge::{self, Door};
 use super::{Host, poller, scheduler};
+use crate::foundation::web::send_at_once;
 
 /// Work that is under way gets this long after the listener has closed.
 const GRACE: Duration = Duration::from_secs(25);
 
 /// Serves until `shutdown` becomes true: then no new work is taken, and what was begun is finished.
 pub async fn run(host: Host, listener: TcpListener, shutdown: watch::Receiver<bool>) {
+    send_at_once(&listener);
     let mut workers = JoinSet::new();
     for function in host.functions.all() {
         match function.trigger {

@@ -80,6 +80,16 @@ pub enum KeyError {
 #[derive(Debug, Default)]
 pub struct RememberedKeys(Mutex<HashMap<String, (Timestamp, StoredKey)>>);
 
+impl RememberedKeys {
+    fn remember(&self, now: Timestamp, key: &StoredKey) {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= REMEMBERED {
+            keys.clear();
+        }
+        keys.insert(key.prefix.clone(), (now, key.clone()));
+    }
+}
+
 fn hash(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -189,12 +199,7 @@ pub async fn api_key(app: &App, request: &Request) -> Result<Result<ApiKey, KeyE
         Some((_, key)) => key,
         None => {
             let Some((key, etag)) = load(app, prefix).await? else { return Ok(Err(KeyError::Unknown)) };
-            let mut keys = app.api_keys.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if keys.len() >= REMEMBERED {
-                keys.clear();
-            }
-            keys.insert(prefix.to_owned(), (now, key.clone()));
-            drop(keys);
+            app.api_keys.remember(now, &key);
             if same_secret(&hash(text), &key.hash) {
                 note_use(app, &key, etag).await;
             }

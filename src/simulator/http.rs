@@ -203,21 +203,6 @@ fn sent(answer: Answer) -> warp::reply::Response {
     sent
 }
 
-/// Small records leave at once. Otherwise the kernel holds the second one back until the first is acknowledged, which
-/// costs a stream some forty milliseconds. Connections inherit it from their listener at the moment they are made;
-/// where that does not work, streams are slower and still right.
-#[cfg(unix)]
-pub fn send_at_once(listener: &TcpListener) {
-    use std::os::fd::AsFd as _;
-    if let Ok(twin) = listener.as_fd().try_clone_to_owned() {
-        let set = std::net::TcpStream::from(twin).set_nodelay(true);
-        tracing::trace!(?set, "asked the listener of the simulator for no delay");
-    }
-}
-
-#[cfg(not(unix))]
-pub fn send_at_once(_: &TcpListener) {}
-
 /// Serves until `shutdown` ends.
 pub async fn serve(simulator: Simulator, listener: TcpListener, shutdown: impl Future<Output = ()> + Send + 'static) {
     let raw_query = warp::query::raw().or(warp::any().map(String::new)).unify();

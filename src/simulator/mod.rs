@@ -171,7 +171,7 @@ impl Simulator {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> impl Future<Output = ()> + Send {
         // Not in the future: a caller may connect before that is first polled.
-        http::send_at_once(&listener);
+        crate::foundation::web::send_at_once(&listener);
         async move {
             let sender =
                 (self.0.delivery == Delivery::Automatic).then(|| tokio::spawn(self.clone().deliver_in_background()));

@@ -50,6 +50,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ("identity", &["identity", "app", "store", "foundation"]),
         ("fulfillment", &["fulfillment", "identity", "app", "store", "queue", "foundation"]),
         ("metering", &["metering", "fulfillment", "identity", "app", "store", "foundation"]),
+        ("ai", &["ai", "metering", "fulfillment", "identity", "app", "foundation"]),
         ("pages", &["pages", "identity", "app", "foundation"]),
         ("portal", &["portal", "pages", "metering", "fulfillment", "identity", "app", "foundation"]),
         ("staff", &["staff", "portal", "pages", "metering", "fulfillment", "identity", "app", "foundation"]),
@@ -58,7 +59,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ("host", &["host", "functions", "identity", "pages", "app", "store", "queue", "foundation"]),
         (
             "functions",
-            &["metering", "fulfillment", "health", "identity", "pages", "portal", "staff", "app", "foundation"],
+            &["ai", "metering", "fulfillment", "health", "identity", "pages", "portal", "staff", "app", "foundation"],
         ),
         ("cli", &["cli", "host", "health", "metering", "simulator", "app", "store", "foundation"]),
     ];

@@ -1,6 +1,7 @@
 //! Behaviour from outside, one file per function or theme; one binary, because linking is the slow part.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where something is not as it says")]
 
+mod ai;
 mod background;
 mod cli;
 mod converge;

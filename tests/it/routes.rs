@@ -12,7 +12,7 @@ use crate::support::browser::Browser;
 
 /// A path for a route, with a real id of somebody else's in it.
 fn path(route: &str, id: &str) -> String {
-    route.replace("{id}", id).replace("{name}", "app.css").replace("{resource}", id)
+    route.replace("{id}", id).replace("{name}", "app.css").replace("{resource}", id).replace("{model}", "chat")
 }
 
 async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {
@@ -76,7 +76,7 @@ async fn every_route_keeps_out_who_does_not_belong() {
                     assert!(least > Role::Reader, "{name}: readers change nothing");
                     assert_eq!(low, 403, "{name}: the role is too small");
                 }
-                Handler::Marketplace(_) | Handler::Publisher(_) => {
+                Handler::Marketplace(_) | Handler::Publisher(_) | Handler::Key(_) => {
                     assert_eq!((signed_out, foreign, low), (401, 401, 401), "{name}")
                 }
                 Handler::Queue(_) | Handler::Timer(_) => unreachable!("{name} has a route"),

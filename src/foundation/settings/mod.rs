@@ -94,6 +94,9 @@ pub struct Settings {
     pub publisher_api_keys: Vec<(String, Secret)>,
     /// Empty: the built-in one.
     pub catalogue_file: String,
+    /// Empty: the AI API has no models.
+    pub ai_deployments_file: String,
+    pub azure_openai_key: Secret,
     pub functions_port: Option<u16>,
     pub identity_endpoint: IdentityEndpoint,
 }

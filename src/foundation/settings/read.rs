@@ -201,6 +201,8 @@ impl Settings {
             .collect();
         let publisher_api_keys = reader.api_keys();
         let catalogue_file = reader.text("CATALOGUE_FILE");
+        let ai_deployments_file = reader.text("AI_DEPLOYMENTS_FILE");
+        let azure_openai_key = Secret::new(reader.text("AZURE_OPENAI_KEY"));
         let port = reader.text("FUNCTIONS_CUSTOMHANDLER_PORT");
         let functions_port =
             if port.is_empty() { None } else { reader.parsed("FUNCTIONS_CUSTOMHANDLER_PORT", "a port number") };
@@ -230,6 +232,8 @@ impl Settings {
             support_email,
             publisher_api_keys,
             catalogue_file,
+            ai_deployments_file,
+            azure_openai_key,
             functions_port,
             identity_endpoint,
         })

@@ -135,6 +135,17 @@ pub const TABLE: &[Group] = &[
         ],
     },
     Group {
+        title: "AI services",
+        settings: &[
+            setting(
+                "AI_DEPLOYMENTS_FILE",
+                "",
+                "JSON file that names the deployments behind `/v1` (docs/AI.md). Empty: the AI API has no models.",
+            ),
+            secret("AZURE_OPENAI_KEY", "Key of the Azure OpenAI resource, or of the OpenAI-compatible service."),
+        ],
+    },
+    Group {
         title: "People",
         settings: &[
             setting(

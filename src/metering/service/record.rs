@@ -12,7 +12,8 @@ use super::terms::{self, Held};
 use crate::app::App;
 use crate::metering::model::hour::Hour;
 use crate::metering::model::ledger::{GRACE, Tally, closes};
-use crate::metering::model::record::{Place, Recorded, Refusal, UsageRecord, place};
+use crate::metering::model::quantity::Quantity;
+use crate::metering::model::record::{Place, Recorded, Refusal, UsageRecord, What, place};
 use crate::metering::model::resource::Resource;
 use crate::metering::model::terms::Terms;
 use crate::metering::repo::{self, Attention, Batch, Corrections, JournalEntry, Mark};
@@ -120,6 +121,31 @@ pub async fn judge(app: &Arc<App>, records: &[UsageRecord]) -> Result<Vec<Outcom
         seen.insert(here, digest);
     }
     Ok(outcomes)
+}
+
+/// Whether usage of these meters could be recorded now; asked before something is used.
+pub async fn admits(app: &App, resource: &Resource, meters: &[&str]) -> Result<Result<(), Refusal>, RecordError> {
+    let heads = repo::heads(app, &resource.key()).await?;
+    let stored = heads.terms.zip(heads.etags.terms).map(|(terms, etag)| Held::stored(terms, etag));
+    let Some(held) = terms::current(app, resource, stored, false).await? else { return Ok(Err(unknown(resource))) };
+    if held.terms.lacks_plan() {
+        return Err(RecordError::PlanUnknown);
+    }
+    for meter in meters {
+        let record = UsageRecord {
+            id: String::new(),
+            resource: resource.clone(),
+            what: What::Meter((*meter).to_owned()),
+            quantity: Quantity::units(1),
+            occurred: None,
+            corrects: None,
+            note: String::new(),
+        };
+        if let Err(refusal) = place(&record, &held.terms, &heads.tally, &app.catalogue, app.clock.now()) {
+            return Ok(Err(refusal));
+        }
+    }
+    Ok(Ok(()))
 }
 
 fn unknown(resource: &Resource) -> Refusal {

@@ -90,6 +90,25 @@ impl TestApp {
         Self::on(clock, simulator, Arc::new(TempDir::new().unwrap()), changes, Some(server)).await
     }
 
+    /// With two deployments of a chat model and one of embeddings at the simulated AI services.
+    pub async fn with_ai() -> Self {
+        let clock = Arc::new(VirtualClock::at(first_day()));
+        let (simulator, server) = simulator(clock.clone(), 7).await;
+        let folder = Arc::new(TempDir::new().unwrap());
+        let config = simulator.ai_config();
+        let meters = serde_json::json!({ "input": "chat_tokens", "output": "chat_tokens" });
+        let entry = |model: &str, kind: &str, deployment: &str, priority: u32| serde_json::json!({ "model": model, "kind": kind, "endpoint": config.base_url, "deployment": deployment, "meters": meters, "priority": priority });
+        let dated = serde_json::json!({ "model": "chat", "kind": "chat", "endpoint": config.dated_base_url, "deployment": format!("{}-west", config.chat_model),
+            "path": "dated", "api_version": "2024-10-21", "meters": meters, "priority": 2 });
+        let list = serde_json::json!({ "deployments": [
+            entry("chat", "chat", &config.chat_model, 1), dated, entry("embed", "embeddings", &config.embedding_model, 1),
+        ] });
+        let file = folder.path().join("deployments.json");
+        std::fs::write(&file, list.to_string()).unwrap();
+        let changes = [("AI_DEPLOYMENTS_FILE", file.to_str().unwrap()), ("AZURE_OPENAI_KEY", config.api_key.as_str())];
+        Self::on(clock, simulator, folder.clone(), &changes, Some(server)).await
+    }
+
     /// The same world after this product's process has ended: same clock, simulator and folder.
     pub async fn restart(mut self) -> Self {
         self.leftovers_expected = true;

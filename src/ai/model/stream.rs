@@ -1,0 +1,120 @@
+//! A stream of chat chunks on its way through: what the customer gets of each, and what it tells about usage (AI
+//! services contract 1.6 and 6.1).
+
+use serde_json::{Value, json};
+
+use super::usage::Tokens;
+
+/// What becomes of one event of the service.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Goes on to the customer.
+    Forward(String),
+    /// Is not for the customer.
+    Nothing,
+    /// `[DONE]`: everything was sent.
+    Done,
+    /// The service breaks off with an error.
+    Broken(String),
+}
+
+/// What is known of a stream so far.
+#[derive(Debug, Clone, Default)]
+pub struct ChatStream {
+    /// The name that the customer used.
+    model: String,
+    /// Whether the customer asked for usage.
+    wants_usage: bool,
+    pub tokens: Option<Tokens>,
+    /// Chunks with content: the last resort when no usage comes.
+    pub chunks: u64,
+    /// A choice has ended, or usage has come: the answer is whole.
+    pub finished: bool,
+}
+
+impl ChatStream {
+    pub fn new(model: &str, wants_usage: bool) -> Self {
+        Self { model: model.to_owned(), wants_usage, ..Self::default() }
+    }
+
+    /// Takes in the data of one event.
+    pub fn take(&mut self, data: &str) -> Step {
+        let data = data.trim();
+        if data == "[DONE]" {
+            return Step::Done;
+        }
+        let Ok(mut chunk) = serde_json::from_str::<Value>(data) else {
+            return Step::Broken("the service sent something that is no JSON".to_owned());
+        };
+        if !chunk["error"].is_null() {
+            let message = chunk["error"]["message"].as_str().unwrap_or("the service broke off").to_owned();
+            return Step::Broken(message);
+        }
+        if let Some(tokens) = Tokens::read(&chunk["usage"]) {
+            self.tokens = Some(tokens);
+        }
+        let choices = chunk["choices"].as_array().cloned().unwrap_or_default();
+        for choice in &choices {
+            self.finished |= choice["finish_reason"].is_string();
+            let delta = &choice["delta"];
+            self.chunks += u64::from(
+                delta["content"].as_str().is_some_and(|text| !text.is_empty()) || !delta["tool_calls"].is_null(),
+            );
+        }
+        if choices.is_empty() {
+            // Azure's first chunk about the prompt's filter has nothing for the customer; the last one has the usage.
+            let last = !chunk["usage"].is_null();
+            if !last || !self.wants_usage {
+                return Step::Nothing;
+            }
+        }
+        let Some(fields) = chunk.as_object_mut() else {
+            return Step::Broken("the service sent something that is no chunk".to_owned());
+        };
+        fields.insert("model".to_owned(), self.model.clone().into());
+        if self.wants_usage {
+            fields.entry("usage").or_insert(Value::Null);
+        } else {
+            fields.remove("usage");
+        }
+        // An end by the content filter may come without a delta, which SDKs read without looking.
+        for choice in fields.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
+            if choice["delta"].is_null() {
+                choice["delta"] = json!({});
+            }
+        }
+        Step::Forward(chunk.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_go_on_with_our_model_and_usage_only_where_it_was_asked_for() {
+        let filter = r#"{"id":"","object":"","created":0,"model":"","prompt_filter_results":[],"choices":[]}"#;
+        let content = r#"{"id":"c","object":"chat.completion.chunk","model":"gpt-x","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}],"usage":null}"#;
+        let end = r#"{"id":"c","model":"gpt-x","choices":[{"index":0,"finish_reason":"content_filter"}]}"#;
+        let usage = r#"{"id":"c","model":"gpt-x","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":2}}"#;
+        for wants in [false, true] {
+            let mut stream = ChatStream::new("chat", wants);
+            assert_eq!(stream.take(filter), Step::Nothing);
+            let Step::Forward(text) = stream.take(content) else { panic!() };
+            let chunk: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(
+                (chunk["model"].as_str(), chunk.as_object().unwrap().contains_key("usage")),
+                (Some("chat"), wants)
+            );
+            assert!(!stream.finished);
+            let Step::Forward(text) = stream.take(end) else { panic!() };
+            assert!(serde_json::from_str::<Value>(&text).unwrap()["choices"][0]["delta"].is_object());
+            assert_eq!(matches!(stream.take(usage), Step::Forward(_)), wants);
+            assert_eq!(stream.take("[DONE]"), Step::Done);
+            assert_eq!((stream.tokens.unwrap().output, stream.chunks, stream.finished), (2, 1, true));
+        }
+        let mut stream = ChatStream::new("chat", false);
+        assert_eq!(stream.take(r#"{"error":{"message":"too busy"}}"#), Step::Broken("too busy".into()));
+        assert!(matches!(stream.take("<html>"), Step::Broken(_)));
+    }
+}

@@ -1,0 +1,5 @@
+//! The verbs of the AI API over the App.
+
+pub mod call;
+pub mod meter;
+pub mod relay;

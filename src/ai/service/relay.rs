@@ -1,0 +1,121 @@
+//! A stream on its way from the service to the customer. It ends in one of three ways: whole, recorded, with `[DONE]`;
+//! broken by the service, with an error and unbilled; or without its customer, read on to its end for the usage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use eventsource_stream::Eventsource as _;
+use futures_util::StreamExt as _;
+use serde_json::json;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::meter::{self, Basis, Call};
+use crate::ai::model::stream::{ChatStream, Step};
+use crate::ai::model::usage::Tokens;
+use crate::app::App;
+use crate::foundation::web::Body;
+
+/// Events that wait for a slow customer; then the service has to wait, too.
+const WAITING: usize = 32;
+/// Proxies cut silent streams (the Functions host after 240 s); SDKs pass comments over.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A service that says nothing for so long has broken off.
+const SILENCE: Duration = Duration::from_secs(180);
+/// So long a stream is read on without its customer.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// Begins the relay; what it gives is the body of the answer.
+pub fn start(app: Arc<App>, call: Call, response: reqwest::Response, state: ChatStream, asked: u64) -> Body {
+    let (sender, receiver) = channel(WAITING);
+    tokio::spawn(async move { relay(&app, &call, response, state, asked, sender).await });
+    Body::Stream(Box::pin(body(receiver)))
+}
+
+fn body(mut receiver: Receiver<Bytes>) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + Sync {
+    futures_util::stream::poll_fn(move |context| receiver.poll_recv(context).map(|bytes| bytes.map(Ok)))
+}
+
+fn data(text: &str) -> Bytes {
+    Bytes::from(format!("data: {text}\n\n"))
+}
+
+fn error(message: &str, code: &str) -> Bytes {
+    data(&json!({ "error": { "message": message, "type": "server_error", "param": null, "code": code } }).to_string())
+}
+
+/// How the service's side ended.
+enum End {
+    Done,
+    Broken(String),
+    /// Nobody listens, and it takes too long.
+    GivenUp,
+}
+
+async fn relay(
+    app: &Arc<App>,
+    call: &Call,
+    response: reqwest::Response,
+    mut state: ChatStream,
+    asked: u64,
+    customer: Sender<Bytes>,
+) {
+    let mut events = response.bytes_stream().eventsource();
+    let mut gone: Option<tokio::time::Instant> = None;
+    let mut silent = Duration::ZERO;
+    let end = loop {
+        if gone.is_some_and(|since| since.elapsed() > DRAIN) {
+            break End::GivenUp;
+        }
+        let event = match tokio::time::timeout(HEARTBEAT, events.next()).await {
+            Ok(event) => event,
+            Err(_) => {
+                silent += HEARTBEAT;
+                if silent >= SILENCE {
+                    break End::Broken("the service fell silent".to_owned());
+                }
+                if gone.is_none() && customer.send(Bytes::from_static(b": ping\n\n")).await.is_err() {
+                    gone = Some(tokio::time::Instant::now());
+                }
+                continue;
+            }
+        };
+        silent = Duration::ZERO;
+        match event {
+            None => break End::Broken("the service ended the stream too early".to_owned()),
+            Some(Err(error)) => break End::Broken(error.to_string()),
+            Some(Ok(event)) => match state.take(&event.data) {
+                Step::Forward(chunk) if gone.is_none() => {
+                    if customer.send(data(&chunk)).await.is_err() {
+                        gone = Some(tokio::time::Instant::now());
+                    }
+                }
+                Step::Forward(_) | Step::Nothing => {}
+                Step::Done => break End::Done,
+                Step::Broken(message) => break End::Broken(message),
+            },
+        }
+    };
+    let estimate = Tokens { input: asked, cached_input: 0, output: state.chunks };
+    let billed = match (&end, state.tokens) {
+        // A break is the service's fault, and nobody pays for it.
+        (End::Broken(_), _) => None,
+        (_, Some(tokens)) => Some((tokens, Basis::Upstream)),
+        (_, None) => Some((estimate, Basis::Estimated)),
+    };
+    let recorded = match billed {
+        Some((tokens, basis)) => meter::record(app, call, tokens, basis).await.is_ok(),
+        None => true,
+    };
+    let last = match end {
+        End::Done if recorded => data("[DONE]"),
+        End::Done => error("The usage of this call could not be recorded; nothing is billed.", "metering_unavailable"),
+        End::Broken(message) => {
+            tracing::warn!(request = %call.request, model = call.model, message, "a stream broke off");
+            error("The model broke off its answer; nothing is billed.", "upstream_stream_interrupted")
+        }
+        End::GivenUp => return,
+    };
+    // Nobody misses it if the customer has gone.
+    let _ = customer.send(last).await;
+}
