@@ -11,10 +11,17 @@ use crate::foundation::rng::{Random as _, SystemRandom};
 use crate::foundation::settings::Settings;
 use crate::foundation::telemetry;
 use crate::host::serve;
-use crate::simulator::{Delivery, ProductConfig, Simulator, SimulatorOptions};
+use crate::simulator::{AiConfig, Delivery, ProductConfig, Simulator, SimulatorOptions};
 
 /// Names that the demo decides itself, whatever the environment says: it must never reach the real Microsoft.
-fn decided(name: &str, listen: &str, simulated: &ProductConfig, folder: &str, keys: &str) -> Option<String> {
+fn decided(
+    name: &str,
+    listen: &str,
+    simulated: &ProductConfig,
+    simulated_ai: &AiConfig,
+    folder: &str,
+    keys: &str,
+) -> Option<String> {
     let text = match name {
         "AZURE_CLOUD" => "Global".to_owned(),
         "STORAGE" => "embedded".to_owned(),
@@ -31,9 +38,19 @@ fn decided(name: &str, listen: &str, simulated: &ProductConfig, folder: &str, ke
         "SIGN_IN_CLIENT_SECRET" => simulated.sign_in_client_secret.clone(),
         "STAFF_OBJECT_IDS" => simulated.staff_object_id.clone(),
         "PUBLISHER_API_KEYS" => keys.to_owned(),
+        "AI_DEPLOYMENTS_FILE" => format!("{folder}/deployments.json"),
+        "AZURE_OPENAI_KEY" => simulated_ai.api_key.clone(),
         _ => return std::env::var(name).ok(),
     };
     Some(text)
+}
+
+/// The simulated models, as a file of deployments.
+fn deployments(ai: &AiConfig) -> String {
+    let meters = serde_json::json!({ "input": "chat_tokens", "output": "chat_tokens" });
+    let entry = |model: &str, kind: &str, deployment: &str| serde_json::json!({ "model": model, "kind": kind, "endpoint": ai.base_url, "deployment": deployment, "meters": meters });
+    let list = [entry("chat", "chat", &ai.chat_model), entry("embed", "embeddings", &ai.embedding_model)];
+    serde_json::json!({ "deployments": list }).to_string()
 }
 
 fn environment(name: &str, default: &str) -> String {
@@ -51,12 +68,12 @@ pub async fn run() -> Result<(), Failure> {
         product_url: format!("http://{listen}"),
         delivery: Delivery::Automatic,
     });
-    let config = simulator.config();
+    let (config, ai) = (simulator.config(), simulator.ai_config());
     // A key of the publisher's own systems, new at each start unless one is set.
     let keys = environment("PUBLISHER_API_KEYS", &format!("demo={}", SystemRandom.token()));
     let key =
         keys.split(',').next().and_then(|first| first.split_once('=')).map_or("", |(_, key)| key.trim()).to_owned();
-    let settings = Settings::read(&|name| decided(name, &listen, &config, &folder, &keys)).map_err(|errors| {
+    let settings = Settings::read(&|name| decided(name, &listen, &config, &ai, &folder, &keys)).map_err(|errors| {
         fail(&errors);
         Failure::Misused
     })?;
@@ -80,6 +97,9 @@ pub async fn run() -> Result<(), Failure> {
     let (product, simulated) = (bind(settings.listen).await?, bind(settings.simulator).await?);
     // The simulated Microsoft forgets everything at its end, so an earlier demo's rows would belong to nobody.
     let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(format!("{folder}/deployments.json"), deployments(&ai)))
+        .map_err(|error| fail(&error))?;
     let host = host(settings).await?;
     let stopping = stopping();
     let simulating = tokio::spawn(simulator.serve(simulated, until(stopping.clone())));
