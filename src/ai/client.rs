@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::model::deployments::{Authorization, Deployment, Deployments};
+use super::service::cooldown::Cooldowns;
 use crate::foundation::outbound;
 use crate::foundation::secret::Secret;
 
@@ -20,6 +21,7 @@ pub struct AiClient {
     http: reqwest::Client,
     key: Secret,
     pub deployments: Deployments,
+    pub cooldowns: Cooldowns,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +42,7 @@ pub enum UpstreamError {
 
 impl AiClient {
     pub fn new(key: Secret, deployments: Deployments) -> Result<Self, reqwest::Error> {
-        Ok(Self { http: outbound::patient_client()?, key, deployments })
+        Ok(Self { http: outbound::patient_client()?, key, deployments, cooldowns: Cooldowns::default() })
     }
 
     /// Sends a request and gives the answer whose status is a success; the body is still to come.

@@ -178,6 +178,12 @@ async fn another_deployment_answers_when_the_first_can_not() {
         assert_eq!(answered, 200, "{status}: {answer}");
         let calls = app.simulator.ai_calls();
         assert!(calls.last().unwrap().deployment.ends_with("-west"), "{status}");
+        // The first one is left alone for a while, and then asked again.
+        assert_eq!(program.post("chat/completions", &prompt("Hello")).await.0, 200);
+        assert!(app.simulator.ai_calls().last().unwrap().deployment.ends_with("-west"), "{status}");
+        app.clock.advance(SignedDuration::from_secs(61));
+        assert_eq!(program.post("chat/completions", &prompt("Hello")).await.0, 200);
+        assert!(!app.simulator.ai_calls().last().unwrap().deployment.ends_with("-west"), "{status}");
     }
     app.simulator.faults().ai_throttle_next(2, std::time::Duration::from_millis(1500));
     let answer = program.send("chat/completions", &prompt("Hello")).await;

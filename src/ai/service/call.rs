@@ -105,16 +105,20 @@ pub async fn perform(app: Arc<App>, request: Request, key: ApiKey, kind: Kind) -
 async fn ask(app: &App, deployments: &[Deployment], body: &mut Value) -> Result<reqwest::Response, Response> {
     let Ok(client) = client(app) else { return Err(failed(None)) };
     let mut wait: Option<Duration> = None;
-    for deployment in deployments {
+    for deployment in client.cooldowns.order(deployments, app.clock.now()) {
         if deployment.path == PathStyle::V1 {
             body["model"] = deployment.deployment.clone().into();
         } else if let Some(fields) = body.as_object_mut() {
             fields.remove("model");
         }
         match client.send(deployment, body).await {
-            Ok(response) => return Ok(response),
+            Ok(response) => {
+                client.cooldowns.note(deployment, None, app.clock.now());
+                return Ok(response);
+            }
             Err(UpstreamError::Refused { status, error }) => return Err(json(status, &json!({ "error": error }))),
             Err(error) => {
+                client.cooldowns.note(deployment, Some(&error), app.clock.now());
                 tracing::warn!(model = deployment.model, deployment = deployment.deployment, %error, "a deployment did not answer");
                 if let UpstreamError::Passing { wait: Some(asked), .. } = error {
                     wait = Some(wait.map_or(asked, |known| known.min(asked)));
