@@ -62,6 +62,10 @@ impl Meters {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deployment {
@@ -77,6 +81,9 @@ pub struct Deployment {
     pub api_version: Option<String>,
     #[serde(default)]
     pub authorization: Authorization,
+    /// Whether it takes `stream_options`; dated versions before 2024-09-01 do not. Without, streams are estimated.
+    #[serde(default = "yes")]
+    pub stream_usage: bool,
     pub meters: Meters,
     /// Lower ones are asked first; the others are the fallback.
     #[serde(default)]

@@ -111,6 +111,9 @@ async fn ask(app: &App, deployments: &[Deployment], body: &mut Value) -> Result<
         } else if let Some(fields) = body.as_object_mut() {
             fields.remove("model");
         }
+        if body["stream"] == true {
+            ask_for_usage(body, deployment);
+        }
         match client.send(deployment, body).await {
             Ok(response) => {
                 client.cooldowns.note(deployment, None, app.clock.now());
@@ -127,6 +130,20 @@ async fn ask(app: &App, deployments: &[Deployment], body: &mut Value) -> Result<
         }
     }
     Err(failed(wait))
+}
+
+/// Without usage there is nothing exact to bill by; the customer sees it only if asked for.
+fn ask_for_usage(body: &mut Value, deployment: &Deployment) {
+    let Some(fields) = body.as_object_mut() else { return };
+    if !deployment.stream_usage {
+        fields.remove("stream_options");
+        return;
+    }
+    let options = fields.entry("stream_options").or_insert_with(|| json!({}));
+    if !options.is_object() {
+        *options = json!({});
+    }
+    options["include_usage"] = true.into();
 }
 
 /// No deployment could answer.
@@ -216,11 +233,6 @@ async fn streamed(
 ) -> Result<Response, Problem> {
     let wants_usage = body["stream_options"]["include_usage"].as_bool().unwrap_or(false);
     let asked = length(&body["messages"]);
-    // Without usage there would be nothing to bill by; the customer sees it only if asked for.
-    if !body["stream_options"].is_object() {
-        body["stream_options"] = json!({});
-    }
-    body["stream_options"]["include_usage"] = true.into();
     let response = match ask(&app, &deployments, &mut body).await {
         Ok(response) => response,
         Err(answer) => return Ok(answer),

@@ -22,6 +22,8 @@ const WAITING: usize = 32;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A service that says nothing for so long has broken off.
 const SILENCE: Duration = Duration::from_secs(180);
+/// A customer who takes nothing for so long counts as gone.
+const STUCK: Duration = Duration::from_secs(120);
 /// So long a stream is read on without its customer.
 const DRAIN: Duration = Duration::from_secs(60);
 
@@ -74,7 +76,7 @@ async fn relay(
                 if silent >= SILENCE {
                     break End::Broken("the service fell silent".to_owned());
                 }
-                if gone.is_none() && customer.send(Bytes::from_static(b": ping\n\n")).await.is_err() {
+                if gone.is_none() && !send(&customer, Bytes::from_static(b": ping\n\n")).await {
                     gone = Some(tokio::time::Instant::now());
                 }
                 continue;
@@ -86,7 +88,7 @@ async fn relay(
             Some(Err(error)) => break End::Broken(error.to_string()),
             Some(Ok(event)) => match state.take(&event.data) {
                 Step::Forward(chunk) if gone.is_none() => {
-                    if customer.send(data(&chunk)).await.is_err() {
+                    if !send(&customer, data(&chunk)).await {
                         gone = Some(tokio::time::Instant::now());
                     }
                 }
@@ -117,5 +119,10 @@ async fn relay(
         End::GivenUp => return,
     };
     // Nobody misses it if the customer has gone.
-    let _ = customer.send(last).await;
+    send(&customer, last).await;
+}
+
+/// Hands over a piece; `false` when nobody takes it.
+async fn send(customer: &Sender<Bytes>, piece: Bytes) -> bool {
+    matches!(tokio::time::timeout(STUCK, customer.send(piece)).await, Ok(Ok(())))
 }
