@@ -81,6 +81,10 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("ChangePlan", form!(portal::subscriptions::change_plan)),
     ("ChangeQuantity", form!(portal::subscriptions::change_quantity)),
     ("CancelSubscription", form!(portal::subscriptions::cancel)),
+    ("PortalKeys", with!(Customer, portal::keys::list)),
+    ("CreateKey", form!(portal::keys::create)),
+    ("RevokeKey", form!(portal::keys::revoke)),
+    ("RotateKey", form!(portal::keys::rotate)),
     // The publisher's staff.
     ("StaffHome", with!(Staff, Reader, staff::subscriptions::home)),
     ("StaffSubscriptions", with!(Staff, Reader, staff::subscriptions::list)),

@@ -23,7 +23,7 @@ const KEYS: Table = Table("ApiKeys");
 const OF: Table = Table("ApiKeysOf");
 const ROW: &str = "it";
 /// What every key begins with, so that scanners of leaked secrets recognise it.
-const MARK: &str = "mgk";
+pub const MARK: &str = "mgk";
 /// A key that was read is trusted this long: a revocation reaches every instance within it.
 const TRUSTED: SignedDuration = SignedDuration::from_secs(2);
 /// `last_used` is written at most this often.

@@ -37,7 +37,7 @@ pub async fn list(app: Arc<App>, request: Request, customer: Customer) -> Result
 }
 
 /// The subscription that the address names, if this person may see it.
-async fn own(app: &App, request: &Request, customer: &Customer) -> Result<Subscription, Problem> {
+pub(super) async fn own(app: &App, request: &Request, customer: &Customer) -> Result<Subscription, Problem> {
     let id: SubscriptionId = request.param("id").parse().map_err(|_| Problem::not_found())?;
     fulfillment::for_customer(app, id, customer).await?.ok_or_else(Problem::not_found)
 }

@@ -575,6 +575,23 @@ journey(world, 'every page is kept as a picture, fits a telephone and breaks no 
     await page.locator('form[action$="/record"] button').click();
     await page.locator('.notice-error').waitFor();
   };
+  const keysOf = (id) => `${portal(demo, id)}/keys`;
+  const createKey = (name, days) => async (page) => {
+    await page.locator('#key-name').fill(name);
+    await page.locator('#key-expires').selectOption(days);
+    await page.locator('form[action$="/keys"] button').click();
+    await page.locator('.notice-warn, .notice-error').waitFor();
+  };
+  const notConfirmed = async (page) => {
+    await createKey('Call centre', 'never')(page);
+    await page.locator('.btn-primary[href$="/keys"]').click();
+    const form = page.locator('form[action$="/revoke"]').first();
+    watch.allow(400, await form.getAttribute('action'));
+    await form.evaluate((it) => { it.noValidate = true; it.closest('details').open = true; });
+    await form.locator('button').click();
+    await page.locator('.notice-error').waitFor();
+    await unfold(page);
+  };
   const pages = [
     { name: 'product', who: 'nobody', url: p },
     { name: 'product-without-token', who: 'nobody', url: `${p}/marketplace/landing` },
@@ -601,6 +618,10 @@ journey(world, 'every page is kept as a picture, fits a telephone and breaks no 
     { name: 'portal-reseller', who: FIONA, url: portal(demo, csp) },
     { name: 'problem-not-found', who: FIONA, url: `${p}/nothing/here`, status: 404 },
     { name: 'portal-wrong-name', who: FIONA, url: portal(demo, trial), then: wrongName, also: [400, `/portal/subscriptions/${trial}/cancel`] },
+    { name: 'portal-keys-empty', who: FIONA, url: keysOf(trial) },
+    { name: 'portal-keys-suspended', who: FIONA, url: keysOf(suspended) },
+    { name: 'portal-keys-made', who: FIONA, url: keysOf(active), then: createKey('Call centre', '90') },
+    { name: 'portal-keys-wrong', who: FIONA, url: keysOf(metered), then: notConfirmed },
     { name: 'problem-sign-in', who: 'nobody', url: `${p}/sign-in/callback?error=access_denied`, status: 400 },
     { name: 'staff-list', who: ADMIN, url: `${p}/publisher/subscriptions` },
     { name: 'staff-list-filtered', who: ADMIN, url: `${p}/publisher/subscriptions?q=fabrikam&status=Suspended` },

@@ -8,6 +8,7 @@ mod converge;
 mod edge;
 mod faults;
 mod house;
+mod keys_pages;
 mod landing;
 mod ledger_law;
 mod metering;

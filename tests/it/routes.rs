@@ -12,7 +12,12 @@ use crate::support::browser::Browser;
 
 /// A path for a route, with a real id of somebody else's in it.
 fn path(route: &str, id: &str) -> String {
-    route.replace("{id}", id).replace("{name}", "app.css").replace("{resource}", id).replace("{model}", "chat")
+    route
+        .replace("{id}", id)
+        .replace("{name}", "app.css")
+        .replace("{resource}", id)
+        .replace("{model}", "chat")
+        .replace("{prefix}", "abc")
 }
 
 async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {
