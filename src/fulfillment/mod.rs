@@ -15,12 +15,12 @@ mod repo;
 mod service;
 
 pub use client::{ApiError, MarketplaceClient};
-pub use repo::{Found, LogEntry, Summary};
+pub use repo::{Found, LogEntry, Newer, Summary};
 pub use service::changes::{ChangeError, request_change};
 pub use service::landing::{ActivateError, Visit, VisitError, activate, open_visit, start_visit};
 pub use service::queries::{
-    Detail, ListFilter, SummaryPage, available_plans, detail, find, for_customer, known_plans, list, listed_plans,
-    of_customer, timeline, webhook_log,
+    Detail, ListFilter, SummaryPage, available_plans, detail, find, find_unless, for_customer, known_plans, list,
+    listed_plans, of_customer, timeline, webhook_log,
 };
 pub use service::reconcile::{Reconciled, reconcile};
 pub use service::sync::{CHANGED_QUEUE, Message, QUEUE, SyncError, sync};

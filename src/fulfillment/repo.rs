@@ -95,6 +95,22 @@ pub async fn subscription(app: &App, id: SubscriptionId) -> Result<Option<Found<
     Ok(found.map(|(value, etag)| Found { value, etag }))
 }
 
+/// A row, unless it is the one that was seen.
+#[derive(Debug)]
+pub enum Newer {
+    Unknown,
+    Same,
+    Row(Box<Found<Subscription>>),
+}
+
+pub async fn subscription_unless(app: &App, id: SubscriptionId, seen: Option<&Etag>) -> Result<Newer, StoreError> {
+    Ok(match app.rows.get(SUBSCRIPTIONS, &id.to_string(), ROW).await? {
+        None => Newer::Unknown,
+        Some(row) if Some(&row.etag) == seen => Newer::Same,
+        Some(row) => Newer::Row(Box::new(Found { value: decode(&row)?, etag: row.etag })),
+    })
+}
+
 pub async fn operation(
     app: &App,
     id: SubscriptionId,

@@ -9,9 +9,9 @@ use crate::fulfillment::model::event::Event;
 use crate::fulfillment::model::facts::{Plan, Status};
 use crate::fulfillment::model::operation::Operation;
 use crate::fulfillment::model::subscription::Subscription;
-use crate::fulfillment::repo::{self, LogEntry, Summary};
+use crate::fulfillment::repo::{self, LogEntry, Newer, Summary};
 use crate::identity::Customer;
-use crate::store::StoreError;
+use crate::store::{Etag, StoreError};
 
 use super::sync::{SyncError, client};
 
@@ -140,6 +140,11 @@ pub async fn timeline(
 /// A subscription, whoever asks: for other capabilities.
 pub async fn find(app: &App, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
     Ok(repo::subscription(app, id).await?.map(|found| found.value))
+}
+
+/// The same for those who ask often: nothing is read twice that is still as it was seen.
+pub async fn find_unless(app: &App, id: SubscriptionId, seen: Option<&Etag>) -> Result<Newer, StoreError> {
+    repo::subscription_unless(app, id, seen).await
 }
 
 /// All plans as Microsoft lists them now for this subscription, also those that can not be chosen any more.

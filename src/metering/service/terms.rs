@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::app::App;
-use crate::fulfillment;
+use crate::fulfillment::{self, Newer};
 use crate::metering::model::resource::Resource;
 use crate::metering::model::terms::Terms;
 use crate::metering::repo;
@@ -21,11 +21,13 @@ pub struct Held {
     pub etag: Option<Etag>,
     /// They differ from what is stored.
     changed: bool,
+    /// The subscription that they follow, as it was.
+    seen: Option<Etag>,
 }
 
 impl Held {
     pub fn stored(terms: Terms, etag: Etag) -> Self {
-        Self { terms, etag: Some(etag), changed: false }
+        Self { terms, etag: Some(etag), changed: false, seen: None }
     }
 
     /// Stores what changed.
@@ -47,11 +49,18 @@ pub async fn current(
     refresh: bool,
 ) -> Result<Option<Held>, StoreError> {
     let Some(subscription) = resource.subscription() else { return Ok(known) };
-    let Held { mut terms, etag, mut changed } =
-        known.unwrap_or_else(|| Held { terms: Terms::new(resource.clone()), etag: None, changed: true });
-    let Some(row) = fulfillment::find(app, subscription).await? else { return Ok(None) };
+    let held =
+        known.unwrap_or_else(|| Held { terms: Terms::new(resource.clone()), etag: None, changed: true, seen: None });
+    let Held { mut terms, etag, mut changed, mut seen } = held;
     let segments = terms.segments.len();
-    changed |= terms.follow(&row);
+    match fulfillment::find_unless(app, subscription, seen.as_ref()).await? {
+        Newer::Unknown => return Ok(None),
+        Newer::Same => {}
+        Newer::Row(found) => {
+            changed |= terms.follow(&found.value);
+            seen = Some(found.etag);
+        }
+    }
     let unread = terms.lacks_plan() || terms.segments.len() != segments;
     let now = app.clock.now();
     let old = refresh && terms.plans_read.is_none_or(|read| now.duration_since(read) > READ_AGAIN);
@@ -71,7 +80,7 @@ pub async fn current(
         }
         changed |= terms != before;
     }
-    Ok(Some(Held { terms, etag, changed }))
+    Ok(Some(Held { terms, etag, changed, seen }))
 }
 
 /// Makes a managed application known to metering, or brings its plan and state up to date.
