@@ -85,7 +85,8 @@ impl Ledger {
     fn claim(&mut self, hour: Hour, catalogue: &Catalogue, now: Timestamp) {
         let earliest = Hour::of(now).0 - SEARCH - 4;
         for taken in self.head.taken.values_mut() {
-            taken.retain(|slot| slot.0 >= earliest);
+            // Also what lies ahead of the hour being closed, however long ago that is: it is still to be closed.
+            taken.retain(|slot| slot.0 >= earliest || *slot >= hour);
         }
         for claim in self.claims(hour, now) {
             let Some(slot) = claim.slot.hour() else { continue };
