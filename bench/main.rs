@@ -23,11 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use mediagenie::foundation::clock::SystemClock;
-use mediagenie::foundation::rng::SystemRandom;
-use mediagenie::simulator::{Delivery, Person, PurchaseOptions, Simulator, SimulatorOptions};
+use mediagenie::simulator::{Person, PurchaseOptions, Simulator};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use uuid::Uuid;
 use warp::Filter as _;
 
@@ -189,16 +186,8 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 async fn measure() {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = free_port();
-    let simulator = Simulator::new(SimulatorOptions {
-        clock: Arc::new(SystemClock),
-        random: Arc::new(SystemRandom),
-        base_url: format!("http://{}", listener.local_addr().unwrap()),
-        product_url: format!("http://127.0.0.1:{port}"),
-        delivery: Delivery::Manual,
-    });
-    tokio::spawn(simulator.clone().serve(listener, std::future::pending()));
+    let simulator = usage::simulator(port).await;
 
     // Start and memory: ten starts on an empty folder.
     let mut starts = Vec::new();

@@ -29,7 +29,7 @@ const CONNECTIONS: u64 = 64;
 const BATCH: u64 = 100;
 const SUBSCRIPTIONS: usize = 200;
 
-async fn simulator(port: u16) -> Simulator {
+pub async fn simulator(port: u16) -> Simulator {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let simulator = Simulator::new(SimulatorOptions {
         clock: Arc::new(SystemClock),

@@ -80,6 +80,12 @@ impl Request {
             .map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned())
     }
 
+    /// What stands behind `Authorization: Bearer`.
+    pub fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.header(http::header::AUTHORIZATION)?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    }
+
     /// Whether the caller is a browser that wants a page rather than a program that wants JSON.
     pub fn wants_page(&self) -> bool {
         self.header(http::header::ACCEPT).is_some_and(|accept| accept.contains("text/html"))

@@ -25,7 +25,7 @@ use super::model::operation::{Action, Operation};
 use super::model::subscription::Subscription;
 use crate::app::App;
 use crate::foundation::ids::{OperationId, SubscriptionId, TenantId};
-use crate::store::{self, Etag, MAX_BATCH, Page, Row, RowRange, StoreError, Table, Write, decode};
+use crate::store::{self, Etag, MAX_BATCH, Page, Row, RowRange, StoreError, Table, Write, decode, newest_first};
 
 const SUBSCRIPTIONS: Table = Table("Subscriptions");
 const INDEX: Table = Table("SubscriptionIndex");
@@ -82,12 +82,8 @@ fn event_key(number: u64) -> String {
     format!("event:{:012}", 999_999_999_999 - number.min(999_999_999_999))
 }
 
-fn reversed(at: Timestamp) -> String {
-    format!("{:016}", 9_999_999_999_999_999 - at.as_microsecond().clamp(0, 9_999_999_999_999_999))
-}
-
 fn index_key(first_seen: Timestamp, id: SubscriptionId) -> String {
-    format!("{}:{id}", reversed(first_seen))
+    format!("{}:{id}", newest_first(first_seen))
 }
 
 pub async fn subscription(app: &App, id: SubscriptionId) -> Result<Option<Found<Subscription>>, StoreError> {
@@ -176,17 +172,7 @@ pub async fn has_open_operations(app: &App, id: SubscriptionId) -> Result<bool, 
 }
 
 async fn scan(app: &App, id: SubscriptionId, prefix: &str) -> Result<Vec<Row>, StoreError> {
-    let mut range = RowRange::prefix(prefix);
-    let mut found = Vec::new();
-    loop {
-        let page = app.rows.query(SUBSCRIPTIONS, &id.to_string(), &range, 500).await?;
-        let last = page.rows.last().map(|row| row.key.clone());
-        found.extend(page.rows);
-        match last {
-            Some(last) if page.more => range = range.after(&last),
-            _ => return Ok(found),
-        }
-    }
+    store::scan(&*app.rows, SUBSCRIPTIONS, &id.to_string(), RowRange::prefix(prefix)).await
 }
 
 /// Stores an operation that was not known. `false`: it was, and nothing changed.
@@ -373,7 +359,7 @@ fn day(at: Timestamp) -> String {
 }
 
 pub async fn log_webhook(app: &App, entry: &LogEntry) -> Result<(), StoreError> {
-    let key = format!("{}:{}", reversed(entry.received), entry.operation);
+    let key = format!("{}:{}", newest_first(entry.received), entry.operation);
     app.rows.write(LOG, &day(entry.received), vec![Write::upsert(key, entry)?]).await.map(drop)
 }
 

@@ -56,18 +56,18 @@ async fn marketplace(host: &Host, request: &Request) -> Result<identity::Marketp
     let Some(settings) = &app.settings.marketplace else {
         return Err(Problem::unavailable("marketplace_off", "The marketplace is switched off here."));
     };
-    let authorization = request.header(http::header::AUTHORIZATION);
-    identity::marketplace_caller(authorization, settings, &app.keys, app.clock.now()).await.map_err(|error| match error
-    {
-        TokenError::Missing => Problem::unauthorized("no_token", "This address needs Microsoft's bearer token."),
-        TokenError::Refused(reason) => {
-            tracing::warn!(request = %request.id, reason, "a webhook with a false token was refused");
-            Problem::unauthorized("token_refused", "The bearer token is not accepted.")
-        }
-        // Not proven false: Microsoft has to come again.
-        TokenError::CannotCheck(_) => {
-            Problem::unavailable("token_unchecked", "The bearer token can not be checked at the moment.")
-                .caused_by(error)
+    identity::marketplace_caller(request.bearer(), settings, &app.keys, app.clock.now()).await.map_err(|error| {
+        match error {
+            TokenError::Missing => Problem::unauthorized("no_token", "This address needs Microsoft's bearer token."),
+            TokenError::Refused(reason) => {
+                tracing::warn!(request = %request.id, reason, "a webhook with a false token was refused");
+                Problem::unauthorized("token_refused", "The bearer token is not accepted.")
+            }
+            // Not proven false: Microsoft has to come again.
+            TokenError::CannotCheck(_) => {
+                Problem::unavailable("token_unchecked", "The bearer token can not be checked at the moment.")
+                    .caused_by(error)
+            }
         }
     })
 }

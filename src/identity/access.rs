@@ -158,11 +158,7 @@ pub struct Publisher {
 
 /// `Authorization: Bearer <key>`, compared with every key so that the time taken tells nothing.
 pub fn publisher(app: &App, request: &Request) -> Result<Publisher, Problem> {
-    let given = request.header(http::header::AUTHORIZATION).and_then(|text| {
-        let (scheme, key) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-    });
-    let Some(given) = given else {
+    let Some(given) = request.bearer() else {
         return Err(Problem::unauthorized("no_key", "This address needs a key of the publisher.")
             .remedy("Send it as `Authorization: Bearer <key>`; keys are set in PUBLISHER_API_KEYS."));
     };

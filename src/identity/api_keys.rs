@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
+use crate::foundation::hex::hex;
 use crate::foundation::ids::SubscriptionId;
 use crate::foundation::secret::{Secret, same_secret};
 use crate::foundation::web::Request;
@@ -91,7 +92,7 @@ impl RememberedKeys {
 }
 
 fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 /// Makes a key. The secret is in the answer and nowhere else. None: the subscription has [`MOST_KEYS`] live ones.
@@ -108,7 +109,7 @@ pub async fn create(
     }
     let mut bytes = [0; 6];
     app.random.fill(&mut bytes);
-    let prefix: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let prefix = hex(&bytes);
     let secret = format!("{MARK}-{prefix}-{}", app.random.token());
     let key = StoredKey {
         prefix: prefix.clone(),
@@ -178,11 +179,7 @@ pub async fn end(
 
 /// The key of a request, from `Authorization: Bearer` or, as Azure's SDKs send it, from `api-key`.
 fn sent(request: &Request) -> Option<&str> {
-    let bearer = request.header(http::header::AUTHORIZATION).and_then(|text| {
-        let (scheme, key) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-    });
-    bearer.or_else(|| request.header("api-key"))
+    request.bearer().or_else(|| request.header("api-key"))
 }
 
 /// Proves the caller. The outer error is the store's.
@@ -195,19 +192,19 @@ pub async fn api_key(app: &App, request: &Request) -> Result<Result<ApiKey, KeyE
     let now = app.clock.now();
     let remembered = app.api_keys.0.lock().unwrap_or_else(PoisonError::into_inner).get(prefix).cloned();
     let fresh = remembered.filter(|(read, _)| *read <= now && now.duration_since(*read) < TRUSTED);
-    let key = match fresh {
-        Some((_, key)) => key,
+    let (key, read) = match fresh {
+        Some((_, key)) => (key, None),
         None => {
             let Some((key, etag)) = load(app, prefix).await? else { return Ok(Err(KeyError::Unknown)) };
             app.api_keys.remember(now, &key);
-            if same_secret(&hash(text), &key.hash) {
-                note_use(app, &key, etag).await;
-            }
-            key
+            (key, Some(etag))
         }
     };
     if !same_secret(&hash(text), &key.hash) {
         return Ok(Err(KeyError::Unknown));
+    }
+    if let Some(etag) = read {
+        note_use(app, &key, etag).await;
     }
     if key.revoked.is_some() {
         return Ok(Err(KeyError::Revoked));

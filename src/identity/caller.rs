@@ -46,19 +46,14 @@ struct Claims {
     azp: Option<String>,
 }
 
-/// Checks `authorization` (the whole header value) against the app in the offer's technical configuration.
+/// Checks the bearer token of a request against the app in the offer's technical configuration.
 pub async fn marketplace_caller(
-    authorization: Option<&str>,
+    token: Option<&str>,
     settings: &Marketplace,
     keys: &SigningKeys,
     now: Timestamp,
 ) -> Result<MarketplaceCaller, TokenError> {
-    let header = authorization.ok_or(TokenError::Missing)?;
-    let (scheme, token) = header.split_once(' ').ok_or(TokenError::Missing)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(TokenError::Missing);
-    }
-    let token = token.trim();
+    let token = token.ok_or(TokenError::Missing)?;
     if token.len() > LONGEST {
         return Err(TokenError::Refused("longer than 8 KiB"));
     }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::access::User;
 use crate::app::App;
+use crate::foundation::hex::hex;
 use crate::foundation::web::Request;
 use crate::store::expiry::{self, KEY};
 use crate::store::{self, StoreError, Table, Write};
@@ -42,7 +43,7 @@ pub fn set_cookie(app: &App, name: String, value: &str, life: SignedDuration) ->
 }
 
 fn partition(token: &str) -> String {
-    Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(token.as_bytes()))
 }
 
 /// Starts a session and gives the `Set-Cookie` value.

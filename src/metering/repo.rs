@@ -36,7 +36,7 @@ use super::model::record::{self, Recorded};
 use super::model::resource::Resource;
 use super::model::terms::Terms;
 use crate::app::App;
-use crate::store::{self, Etag, Page, Row, RowRange, StoreError, Table, Write, decode};
+use crate::store::{self, Etag, Row, RowRange, StoreError, Table, Write, decode, newest_first};
 
 const USAGE: Table = Table("Usage");
 const RESOURCES: Table = Table("UsageResources");
@@ -147,10 +147,6 @@ pub fn key_text(name: &str) -> String {
         }
         text
     })
-}
-
-fn reversed(at: Timestamp) -> String {
-    format!("{:016}", 9_999_999_999_999_999 - at.as_microsecond().clamp(0, 9_999_999_999_999_999))
 }
 
 pub async fn heads(app: &App, resource: &str) -> Result<Heads, StoreError> {
@@ -391,19 +387,9 @@ async fn scan<T: serde::de::DeserializeOwned>(
     app: &App,
     table: Table,
     partition: &str,
-    mut range: RowRange,
+    range: RowRange,
 ) -> Result<Vec<T>, StoreError> {
-    let mut found = Vec::new();
-    loop {
-        let Page { rows, more } = app.rows.query(table, partition, &range, 1000).await?;
-        for row in &rows {
-            found.push(decode(row)?);
-        }
-        match rows.last() {
-            Some(last) if more => range = range.after(&last.key),
-            _ => return Ok(found),
-        }
-    }
+    store::scan(&*app.rows, table, partition, range).await?.iter().map(decode).collect()
 }
 
 /// Every resource that was ever metered, a page at a time behind `after`.
@@ -461,7 +447,7 @@ pub async fn work(
 
 pub async fn list_loss(app: &App, loss: &Loss) -> Result<(), StoreError> {
     let month: String = loss.at.to_string().chars().take(7).collect();
-    let key = format!("{}:{}:{}:{}", reversed(loss.at), loss.resource.key(), loss.hour, key_text(&loss.dimension));
+    let key = format!("{}:{}:{}:{}", newest_first(loss.at), loss.resource.key(), loss.hour, key_text(&loss.dimension));
     app.rows.write(LOSSES, &month, vec![Write::upsert(key, loss)?]).await.map(drop)
 }
 
@@ -481,17 +467,9 @@ pub async fn save_differences<T: Serialize>(
     day: &str,
     found: &BTreeMap<String, T>,
 ) -> Result<(), StoreError> {
-    let mut range = RowRange::all();
-    loop {
-        let page = app.rows.query(DIFFERENCES, day, &range, 1000).await?;
-        for row in page.rows.iter().filter(|row| !found.contains_key(&row.key)) {
-            let gone = Write::Delete { key: row.key.clone(), etag: None };
-            app.rows.write(DIFFERENCES, day, vec![gone]).await?;
-        }
-        match page.rows.last() {
-            Some(last) if page.more => range = range.after(&last.key),
-            _ => break,
-        }
+    let known = store::scan(&*app.rows, DIFFERENCES, day, RowRange::all()).await?;
+    for row in known.into_iter().filter(|row| !found.contains_key(&row.key)) {
+        app.rows.write(DIFFERENCES, day, vec![Write::Delete { key: row.key, etag: None }]).await?;
     }
     for (key, difference) in found {
         app.rows.write(DIFFERENCES, day, vec![Write::upsert(key.as_str(), difference)?]).await?;

@@ -189,6 +189,30 @@ pub fn encode(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
+/// A time as a part of a key: the later, the smaller, so that the newest row comes first.
+pub fn newest_first(at: jiff::Timestamp) -> String {
+    format!("{:016}", 9_999_999_999_999_999 - at.as_microsecond().clamp(0, 9_999_999_999_999_999))
+}
+
+/// All rows of a range, however many pages they are.
+pub async fn scan(
+    store: &dyn RowStore,
+    table: Table,
+    partition: &str,
+    mut range: RowRange,
+) -> Result<Vec<Row>, StoreError> {
+    let mut found = Vec::new();
+    loop {
+        let page = store.query(table, partition, &range, 1000).await?;
+        let last = page.rows.last().map(|row| row.key.clone());
+        found.extend(page.rows);
+        match last {
+            Some(last) if page.more => range = range.after(&last),
+            _ => return Ok(found),
+        }
+    }
+}
+
 /// A row as a value together with its ETag.
 pub async fn load<T: DeserializeOwned>(
     store: &dyn RowStore,

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::parity::azure_settings;
-use crate::support::app::{settings_for, simulator};
+use crate::support::app::{embedded_settings, simulator};
 use crate::support::azurite::{Azurite, free_port};
 use crate::support::browser::Browser;
 use crate::support::process::Process;
@@ -47,9 +47,7 @@ async fn kill_9_at_any_point_of_fifty_lives_changes_no_end() {
     let port = free_port();
     let address = format!("http://127.0.0.1:{port}");
     simulator.set_product_url(&address);
-    let mut settings = settings_for(&simulator, &address);
-    settings.insert("DATA_DIR".into(), folder.path().to_str().unwrap().into());
-    settings.insert("LOG_LEVEL".into(), "error".into());
+    let settings = embedded_settings(&simulator, &address, &folder);
     let mut process = Process::serve(&settings, port);
     let staff = Browser::new(&address).of(&Person::staff_admin());
     assert_eq!(staff.get("/publisher/subscriptions").await.status, 200);
@@ -171,10 +169,8 @@ async fn a_full_disk_is_answered_503_and_nothing_half_written_stays() {
     let port = free_port();
     let address = format!("http://127.0.0.1:{port}");
     simulator.set_product_url(&address);
-    let mut settings = settings_for(&simulator, &address);
-    settings.insert("DATA_DIR".into(), folder.path().to_str().unwrap().into());
+    let mut settings = embedded_settings(&simulator, &address, &folder);
     settings.insert("LISTEN_ADDRESS".into(), format!("127.0.0.1:{port}"));
-    settings.insert("LOG_LEVEL".into(), "error".into());
     settings.insert("PATH".into(), "/usr/bin:/bin".into());
     // Files of this process may not grow over 256 KiB: writing fails as on a full disk.
     let program = format!(

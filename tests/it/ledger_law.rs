@@ -214,17 +214,16 @@ impl World {
 
     /// The rule of the read-back for one event: what Microsoft has and we are not sure of is entered.
     fn read_back(&mut self) {
-        let doubtful: Vec<(EventKey, Quantity)> = self
+        let doubtful: Vec<EventKey> = self
             .stored
             .events
             .iter()
             .filter(|(_, event)| matches!(event.state, State::Lost { .. }) && (event.doubt || event.in_flight))
-            .filter_map(|(key, event)| {
-                Some((key.clone(), *self.book.get(key).filter(|booked| **booked == event.quantity)?))
-            })
+            .filter(|(key, event)| self.book.get(*key) == Some(&event.quantity))
+            .map(|(key, _)| key.clone())
             .collect();
-        for (key, quantity) in doubtful {
-            self.stored.found(&key, quantity, self.now);
+        for key in doubtful {
+            self.stored.found(&key, self.now);
         }
         self.stored.take_changes();
     }
@@ -381,4 +380,26 @@ fn the_law_holds_at_every_moment_of_a_life_and_not_only_at_rest() {
         }
     }
     let _ = Hour::of(world.now);
+}
+
+#[test]
+fn a_downtime_of_more_than_a_day_uses_no_slot_twice() {
+    let mut world = World::new();
+    let speech = |units: i64| Step::Record { what: 0, micro: units * 1_000_000, late_minutes: 0 };
+    for step in [
+        speech(6),
+        Step::Advance { minutes: 10 },
+        Step::Plan { plan: 1 },
+        speech(60),
+        Step::Advance { minutes: 60 },
+        speech(3),
+        Step::Advance { minutes: 1 },
+        Step::Unsubscribe,
+        // The hour of the change has room for one plan only; the other's units find no hour and are lost by name.
+        Step::Advance { minutes: 1_800 },
+    ] {
+        world.apply(&step);
+    }
+    world.come_to_rest();
+    world.check();
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::support::app::{PUBLISHER_KEY, TestApp, settings_for, simulator};
+use crate::support::app::{PUBLISHER_KEY, TestApp, embedded_settings, simulator};
 use crate::support::azurite::free_port;
 use crate::support::process::Process;
 
@@ -186,9 +186,7 @@ async fn kill_9_in_two_hundred_rounds_of_submission_leaves_both_books_equal() {
     let port = free_port();
     let address = format!("http://127.0.0.1:{port}");
     simulator.set_product_url(&address);
-    let mut settings = settings_for(&simulator, &address);
-    settings.insert("DATA_DIR".into(), folder.path().to_str().unwrap().into());
-    settings.insert("LOG_LEVEL".into(), "error".into());
+    let settings = embedded_settings(&simulator, &address, &folder);
     let options = || PurchaseOptions { auto_activate: true, ..PurchaseOptions::default() };
     let ids: Vec<Uuid> = (0..10)
         .map(|_| {

@@ -49,7 +49,7 @@ impl From<FileError> for Problem {
     }
 }
 
-/// Queue `subscription-changed`: a plan, trial or status is another one, so hours may have to be closed now.
+/// Queue `subscription-changed`: a plan, trial or status is another one, and the ledger follows.
 pub async fn subscription_changed(app: Arc<App>, text: String) -> Result<(), JobError> {
     let message: Message = serde_json::from_str(&text).map_err(JobError::fail)?;
     let id: SubscriptionId = message.subscription;

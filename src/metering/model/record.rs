@@ -13,6 +13,7 @@ use super::ledger::Tally;
 use super::quantity::Quantity;
 use super::resource::Resource;
 use super::terms::Terms;
+use crate::foundation::hex::hex;
 use crate::foundation::ids::SubscriptionId;
 
 /// Clocks may differ by this much; a record from further in the future is refused.
@@ -178,21 +179,13 @@ impl UsageRecord {
         let occurred = self.occurred.map(|at| at.to_string()).unwrap_or_default();
         let corrects = self.corrects.as_deref().unwrap_or_default();
         let text = format!("{}|{}|{occurred}|{corrects}", self.what.counter(), self.quantity);
-        hex(&Sha256::digest(text.as_bytes()), 12)
+        hex(&Sha256::digest(text.as_bytes())[..12])
     }
 }
 
 /// The key under which a record's id is kept: ids may have any characters, keys may not.
 pub fn id_key(id: &str) -> String {
-    format!("id:{}", hex(&Sha256::digest(id.as_bytes()), 16))
-}
-
-fn hex(digest: &[u8], bytes: usize) -> String {
-    use std::fmt::Write as _;
-    digest.iter().take(bytes).fold(String::with_capacity(bytes * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("id:{}", hex(&Sha256::digest(id.as_bytes())[..16]))
 }
 
 fn record_id(text: &str, field: &'static str) -> Result<String, Refusal> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::foundation::hex::hex;
 use crate::foundation::ids::SubscriptionId;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,9 +49,7 @@ impl Resource {
             Self::Subscription(id) => id.to_string(),
             Self::UsageId(id) => format!("app-{}", id.hyphenated()),
             Self::Uri(uri) => {
-                let digest = Sha256::digest(uri.as_bytes());
-                let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-                format!("uri-{hex}")
+                format!("uri-{}", hex(&Sha256::digest(uri.as_bytes())[..16]))
             }
         }
     }

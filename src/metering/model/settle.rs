@@ -46,9 +46,8 @@ impl Ledger {
         self.booked(key, settled?)
     }
 
-    /// Takes in that Microsoft turned out to have booked `quantity` for an event, also for one that was given up. What
-    /// it has not booked is free to be claimed again.
-    pub fn found(&mut self, key: &EventKey, quantity: Quantity, now: Timestamp) {
+    /// Takes in that Microsoft turned out to have booked an event, also one that was given up.
+    pub fn found(&mut self, key: &EventKey, now: Timestamp) {
         let Some(event) = self.events.get_mut(key) else { return };
         let lost = matches!(event.state, State::Lost { .. });
         if let State::Lost { reason, at } = event.state {
@@ -57,7 +56,7 @@ impl Ledger {
         if matches!(event.state, State::Accepted { .. } | State::Carried { .. }) {
             return;
         }
-        let settled = event.accept(quantity, None, Proof::ReadBack, now);
+        let settled = event.accept(event.quantity, None, Proof::ReadBack, now);
         if lost {
             let parts = event.parts.clone();
             for part in parts {

@@ -145,13 +145,13 @@ async fn our_sums(app: &App, resource: &Resource, day: &str) -> Result<BTreeMap<
 }
 
 /// The doubtful events that together make up a difference exactly, if any do.
-fn explains(difference: Quantity, doubtful: &[(EventKey, Quantity)]) -> Option<Vec<(EventKey, Quantity)>> {
+fn explains(difference: Quantity, doubtful: &[(EventKey, Quantity)]) -> Option<Vec<EventKey>> {
     if !difference.is_positive() || doubtful.is_empty() {
         return None;
     }
     let all: Quantity = doubtful.iter().map(|(_, quantity)| *quantity).sum();
     if all == difference {
-        return Some(doubtful.to_vec());
+        return Some(doubtful.iter().map(|(key, _)| key.clone()).collect());
     }
     if doubtful.len() > MOST_COMBINED {
         return None;
@@ -159,20 +159,19 @@ fn explains(difference: Quantity, doubtful: &[(EventKey, Quantity)]) -> Option<V
     (1_u32..1 << doubtful.len()).find_map(|choice| {
         let chosen = || doubtful.iter().enumerate().filter(move |(index, _)| choice & (1 << index) != 0);
         let sum: Quantity = chosen().map(|(_, (_, quantity))| *quantity).sum();
-        (sum == difference).then(|| chosen().map(|(_, pair)| pair.clone()).collect())
+        (sum == difference).then(|| chosen().map(|(_, (key, _))| key.clone()).collect())
     })
 }
 
 /// Enters bookings of which no answer told.
-async fn enter(app: &App, resource: &Resource, found: &[(EventKey, Quantity)]) -> Result<(), MeteringError> {
+async fn enter(app: &App, resource: &Resource, found: &[EventKey]) -> Result<(), MeteringError> {
     let key = resource.key();
     for _ in 0..TRIES {
         let Some((ledger, etags)) = repo::ledger(app, &key).await? else { return Ok(()) };
         let mut work = Work { key: key.clone(), ledger, etags, mark: None, send: Vec::new() };
-        let keys: Vec<EventKey> = found.iter().map(|(key, _)| key.clone()).collect();
-        repo::add_events(app, &mut work.ledger, &keys).await?;
-        for (event, quantity) in found {
-            work.ledger.found(event, *quantity, app.clock.now());
+        repo::add_events(app, &mut work.ledger, found).await?;
+        for key in found {
+            work.ledger.found(key, app.clock.now());
         }
         let saved = match repo::save(app, &mut work.ledger, &mut work.etags).await {
             Ok(()) => look::list_losses(app, &mut work).await,

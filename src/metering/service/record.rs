@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::lanes::{self, Remembered, Waiting};
 use super::terms::{self, Held};
 use crate::app::App;
+use crate::foundation::hex::hex;
 use crate::metering::model::hour::Hour;
 use crate::metering::model::ledger::{GRACE, Tally, closes};
 use crate::metering::model::quantity::Quantity;
@@ -96,8 +97,8 @@ pub async fn judge(app: &Arc<App>, records: &[UsageRecord]) -> Result<Vec<Outcom
     let mut outcomes = Vec::with_capacity(records.len());
     for record in records {
         if !known.contains_key(&record.resource) {
-            let heads = repo::heads(app, &record.resource.key()).await?;
-            let stored = heads.terms.zip(heads.etags.terms).map(|(terms, etag)| Held::stored(terms, etag));
+            let mut heads = repo::heads(app, &record.resource.key()).await?;
+            let stored = Held::of(&mut heads);
             let held = terms::current(app, &record.resource, stored, false).await?;
             known.insert(record.resource.clone(), held.map(|held| (held.terms, heads.tally)));
         }
@@ -125,8 +126,8 @@ pub async fn judge(app: &Arc<App>, records: &[UsageRecord]) -> Result<Vec<Outcom
 
 /// Whether usage of these meters could be recorded now; asked before something is used.
 pub async fn admits(app: &App, resource: &Resource, meters: &[&str]) -> Result<Result<(), Refusal>, RecordError> {
-    let heads = repo::heads(app, &resource.key()).await?;
-    let stored = heads.terms.zip(heads.etags.terms).map(|(terms, etag)| Held::stored(terms, etag));
+    let mut heads = repo::heads(app, &resource.key()).await?;
+    let stored = Held::of(&mut heads);
     let Some(held) = terms::current(app, resource, stored, false).await? else { return Ok(Err(unknown(resource))) };
     if held.terms.lacks_plan() {
         return Err(RecordError::PlanUnknown);
@@ -293,8 +294,8 @@ async fn write_chunk(
             // The terms of a managed application change by being stored, not by a subscription that is asked.
             (Some(terms), Some(tally)) if resource.subscription().is_some() => (Some(terms), tally),
             _ => {
-                let heads = repo::heads(app, &key).await?;
-                let stored = heads.terms.zip(heads.etags.terms).map(|(terms, etag)| Held::stored(terms, etag));
+                let mut heads = repo::heads(app, &key).await?;
+                let stored = Held::of(&mut heads);
                 (stored, (heads.tally, heads.etags.tally))
             }
         };
@@ -358,8 +359,7 @@ async fn write_chunk(
         }
         let mut tail = [0; 6];
         app.random.fill(&mut tail);
-        let tail: String = tail.iter().map(|byte| format!("{byte:02x}")).collect();
-        let journal = repo::journal_key(now, &tail);
+        let journal = repo::journal_key(now, &hex(&tail));
         let own: Vec<String> = written.iter().map(|index| digests[*index].clone()).collect();
         let batch = Batch { journal: &journal, entry: &entry, digests: &own, corrections: &corrections, tally: &next };
         match repo::save_records(app, &key, &batch, etag.as_ref()).await {

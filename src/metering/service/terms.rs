@@ -30,6 +30,11 @@ impl Held {
         Self { terms, etag: Some(etag), changed: false, seen: None }
     }
 
+    /// What is stored of a resource's terms, taken out of its heads.
+    pub fn of(heads: &mut repo::Heads) -> Option<Self> {
+        heads.terms.take().zip(heads.etags.terms.take()).map(|(terms, etag)| Self::stored(terms, etag))
+    }
+
     /// Stores what changed.
     pub async fn keep(&mut self, app: &App) -> Result<(), StoreError> {
         if self.changed {

@@ -64,6 +64,14 @@ pub fn settings_for(simulator: &Simulator, address: &str) -> HashMap<String, Str
     .collect()
 }
 
+/// The same for a process with an embedded store in `folder` that says little.
+pub fn embedded_settings(simulator: &Simulator, address: &str, folder: &TempDir) -> HashMap<String, String> {
+    let mut settings = settings_for(simulator, address);
+    settings.insert("DATA_DIR".into(), folder.path().to_str().unwrap().into());
+    settings.insert("LOG_LEVEL".into(), "error".into());
+    settings
+}
+
 /// The simulated Microsoft on a port of its own, delivering webhooks when told.
 pub async fn simulator(clock: Arc<dyn Clock>, seed: u64) -> (Simulator, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
