@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::ai::{AiClient, Deployments};
+use crate::ai::{AiClient, Deployments, Known};
 use crate::blobs::{AzureBlobs, BlobError, Blobs, EmbeddedBlobs};
 use crate::foundation::azure_account::{AccountError, AzureAccount};
 use crate::foundation::clock::Clock;
@@ -135,9 +135,19 @@ impl App {
         });
         let pages = Pages::new(&settings);
         let catalogue = catalogue(&settings.catalogue_file)?;
-        let ai = deployments(&settings, &catalogue)?
-            .map(|list| AiClient::new(settings.azure_openai_key.clone(), list))
-            .transpose()?;
+        let identity = Arc::new(ManagedIdentity::new(
+            http.clone(),
+            Arc::clone(&clock),
+            settings.identity_endpoint.clone(),
+            settings.identity_client_id.clone(),
+        ));
+        let ai = match deployments(&settings, &catalogue)? {
+            Some(list) => {
+                let fetcher = outbound::Fetcher::new(settings.fetch_private_hosts.clone())?;
+                Some(AiClient::new(settings.ai_keys.clone(), list, identity, fetcher)?)
+            }
+            None => None,
+        };
         let lanes = Lanes::default();
         Ok(Arc::new(Self {
             settings,
@@ -176,5 +186,9 @@ fn deployments(settings: &Settings, catalogue: &Catalogue) -> Result<Option<Depl
     }
     let wrong = |error: String| StartError::Deployments(file.clone(), error);
     let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-    Deployments::parse(&text, catalogue).map(Some).map_err(|error| wrong(error.to_string()))
+    let known = Known {
+        meters: catalogue.meters.keys().map(String::as_str).collect(),
+        keys: settings.ai_keys.named.iter().map(|(name, _)| name.as_str()).collect(),
+    };
+    Deployments::parse(&text, &known).map(Some).map_err(|error| wrong(error.to_string()))
 }

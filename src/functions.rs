@@ -107,6 +107,13 @@ pub const TABLE: &[(&str, Handler)] = &[
     // Customers' programs.
     ("ChatCompletions", with!(Key, ai::handlers::chat)),
     ("Embeddings", with!(Key, ai::handlers::embeddings)),
+    ("Responses", with!(Key, ai::handlers::responses)),
+    ("Images", with!(Key, ai::handlers::images)),
+    ("Transcriptions", with!(Key, ai::handlers::transcriptions)),
+    ("Translations", with!(Key, ai::handlers::translations)),
+    ("Speech", with!(Key, ai::handlers::speech)),
+    ("Vision", with!(Key, ai::handlers::analyze)),
+    ("MintToken", with!(Key, ai::handlers::mint)),
     ("Models", with!(Key, ai::handlers::models)),
     ("Model", with!(Key, ai::handlers::model)),
     // The publisher's own systems.

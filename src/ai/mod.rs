@@ -14,4 +14,4 @@ pub mod model;
 mod service;
 
 pub use client::AiClient;
-pub use model::deployments::{Deployments, DeploymentsError};
+pub use model::deployments::{Deployments, DeploymentsError, Known};

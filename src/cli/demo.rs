@@ -47,9 +47,11 @@ fn decided(
 
 /// The simulated models, as a file of deployments.
 fn deployments(ai: &AiConfig) -> String {
-    let meters = serde_json::json!({ "input": "chat_tokens", "output": "chat_tokens" });
-    let entry = |model: &str, kind: &str, deployment: &str| serde_json::json!({ "model": model, "kind": kind, "endpoint": ai.base_url, "deployment": deployment, "meters": meters });
-    let list = [entry("chat", "chat", &ai.chat_model), entry("embed", "embeddings", &ai.embedding_model)];
+    let both = serde_json::json!({ "input": "chat_tokens", "output": "chat_tokens" });
+    let input = serde_json::json!({ "input": "chat_tokens" });
+    let entry = |model: &str, kind: &str, deployment: &str, meters: &serde_json::Value| serde_json::json!({ "model": model, "kind": kind, "endpoint": ai.base_url, "deployment": deployment, "meters": meters });
+    let list =
+        [entry("chat", "chat", &ai.chat_model, &both), entry("embed", "embeddings", &ai.embedding_model, &input)];
     serde_json::json!({ "deployments": list }).to_string()
 }
 

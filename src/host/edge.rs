@@ -25,6 +25,8 @@ use crate::pages;
 const LARGEST_BODY: usize = 1024 * 1024;
 /// The same for the publisher's own systems, which upload files.
 const LARGEST_UPLOAD: usize = 16 * LARGEST_BODY;
+/// The same for audio and images: OpenAI takes files of 25 MiB, and a form has more than its file.
+const LARGEST_MEDIA: usize = 27 * LARGEST_BODY;
 const LARGEST_DISCARDED: usize = 32 * LARGEST_BODY;
 /// Time for the body to arrive, and for an HTTP function to answer; queue and timer functions have the host's own limit.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
@@ -183,8 +185,11 @@ where
     };
     note(&function.name);
     request.params = params;
-    let limit =
-        if matches!(function.handler, Handler::Publisher(_) | Handler::Key(_)) { LARGEST_UPLOAD } else { LARGEST_BODY };
+    let limit = match function.handler {
+        Handler::Key(_) => LARGEST_MEDIA,
+        Handler::Publisher(_) => LARGEST_UPLOAD,
+        _ => LARGEST_BODY,
+    };
     let within = if matches!(function.handler, Handler::Key(_)) { MODEL_ANSWERS_WITHIN } else { ANSWER_WITHIN };
     request.body = read(body, limit).await?;
     let slow = |_| {
@@ -249,8 +254,17 @@ fn present(host: &Host, request: &Request, problem: Problem) -> Response {
         });
         respond(problem.status, "application/problem+json", document.to_string())
     };
+    let headers = response.headers_mut();
     if let Some(wait) = problem.retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        // A wait of half a second is no wait of none.
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs_f64().ceil() as u64));
+        if request.path.starts_with(OPENAI) {
+            let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(ms));
+        }
+    } else if problem.status == StatusCode::TOO_MANY_REQUESTS {
+        // OpenAI's SDKs would try again at once.
+        headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
     }
     if problem.status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -263,6 +277,7 @@ fn openai_error(problem: &Problem) -> serde_json::Value {
     let kind = match problem.status.as_u16() {
         401 => "authentication_error",
         403 => "permission_error",
+        429 if problem.code == "insufficient_quota" => "insufficient_quota",
         429 => "rate_limit_error",
         500..=599 => "server_error",
         _ => "invalid_request_error",

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::tokens;
 use crate::app::App;
 use crate::foundation::hex::hex;
 use crate::foundation::ids::SubscriptionId;
@@ -34,6 +35,58 @@ const REMEMBERED: usize = 10_000;
 pub const MOST_KEYS: usize = 50;
 pub const LONGEST_NAME: usize = 60;
 
+/// What a key may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    Chat,
+    Embeddings,
+    Audio,
+    Images,
+    Vision,
+}
+
+impl Scope {
+    pub const ALL: [Self; 5] = [Self::Chat, Self::Embeddings, Self::Audio, Self::Images, Self::Vision];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Embeddings => "embeddings",
+            Self::Audio => "audio",
+            Self::Images => "images",
+            Self::Vision => "vision",
+        }
+    }
+
+    pub fn read(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.name() == name)
+    }
+}
+
+/// How fast somebody may call. What is not named is not limited.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<u32>,
+    /// Calls at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u32>,
+}
+
+/// What a customer decides about a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyTerms {
+    pub expires: Option<Timestamp>,
+    /// None: everything.
+    pub scopes: Option<Vec<Scope>>,
+    pub limits: Limits,
+}
+
 /// A stored key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredKey {
@@ -44,7 +97,8 @@ pub struct StoredKey {
     pub created: Timestamp,
     /// E-mail address or name of who made it.
     pub created_by: String,
-    pub expires: Option<Timestamp>,
+    #[serde(flatten)]
+    pub terms: KeyTerms,
     pub revoked: Option<Timestamp>,
     pub last_used: Option<Timestamp>,
     hash: String,
@@ -52,7 +106,7 @@ pub struct StoredKey {
 
 impl StoredKey {
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.revoked.is_none() && self.expires.is_none_or(|end| now < end)
+        self.revoked.is_none() && self.terms.expires.is_none_or(|end| now < end)
     }
 }
 
@@ -62,6 +116,14 @@ pub struct ApiKey {
     pub prefix: String,
     pub name: String,
     pub subscription: SubscriptionId,
+    pub scopes: Option<Vec<Scope>>,
+    pub limits: Limits,
+}
+
+impl ApiKey {
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.contains(&scope))
+    }
 }
 
 /// Why a key does not open.
@@ -101,7 +163,7 @@ pub async fn create(
     subscription: SubscriptionId,
     name: &str,
     created_by: &str,
-    expires: Option<Timestamp>,
+    terms: KeyTerms,
 ) -> Result<Option<(Secret, StoredKey)>, StoreError> {
     let now = app.clock.now();
     if list(app, subscription).await?.iter().filter(|key| key.is_live(now)).count() >= MOST_KEYS {
@@ -117,7 +179,7 @@ pub async fn create(
         name: name.to_owned(),
         created: now,
         created_by: created_by.to_owned(),
-        expires,
+        terms,
         revoked: None,
         last_used: None,
         hash: hash(&secret),
@@ -165,7 +227,7 @@ pub async fn end(
         }
         if overlap.is_positive() {
             let end = now + overlap;
-            key.expires = Some(key.expires.map_or(end, |known| known.min(end)));
+            key.terms.expires = Some(key.terms.expires.map_or(end, |known| known.min(end)));
         } else {
             key.revoked = Some(now);
         }
@@ -187,8 +249,16 @@ pub async fn api_key(app: &App, request: &Request) -> Result<Result<ApiKey, KeyE
     let Some(text) = sent(request) else { return Ok(Err(KeyError::Missing)) };
     let mut parts = text.splitn(3, '-');
     let (Some(MARK), Some(prefix), Some(_)) = (parts.next(), parts.next(), parts.next()) else {
-        return Ok(Err(KeyError::Unknown));
+        return match tokens::read(app, text) {
+            Ok(token) => Ok(opened(app, &token.key, None).await?.map(|key| token.narrow(key))),
+            Err(error) => Ok(Err(error)),
+        };
     };
+    opened(app, prefix, Some(text)).await
+}
+
+/// A key that is live: by its secret, or by its prefix where a token of ours vouches for it.
+async fn opened(app: &App, prefix: &str, secret: Option<&str>) -> Result<Result<ApiKey, KeyError>, StoreError> {
     let now = app.clock.now();
     let remembered = app.api_keys.0.lock().unwrap_or_else(PoisonError::into_inner).get(prefix).cloned();
     let fresh = remembered.filter(|(read, _)| *read <= now && now.duration_since(*read) < TRUSTED);
@@ -200,7 +270,7 @@ pub async fn api_key(app: &App, request: &Request) -> Result<Result<ApiKey, KeyE
             (key, Some(etag))
         }
     };
-    if !same_secret(&hash(text), &key.hash) {
+    if secret.is_some_and(|secret| !same_secret(&hash(secret), &key.hash)) {
         return Ok(Err(KeyError::Unknown));
     }
     if let Some(etag) = read {
@@ -212,7 +282,8 @@ pub async fn api_key(app: &App, request: &Request) -> Result<Result<ApiKey, KeyE
     if !key.is_live(now) {
         return Ok(Err(KeyError::Expired));
     }
-    Ok(Ok(ApiKey { prefix: key.prefix, name: key.name, subscription: key.subscription }))
+    let KeyTerms { scopes, limits, .. } = key.terms;
+    Ok(Ok(ApiKey { prefix: key.prefix, name: key.name, subscription: key.subscription, scopes, limits }))
 }
 
 /// Writes down that a key is used. Losing it loses nothing.

@@ -26,7 +26,7 @@ pub use service::queries::{
     resources, state_word, unsettled, usage,
 };
 pub use service::read_back::{Difference, DifferenceKind, ReadBack, read_back};
-pub use service::record::{MOST_RECORDS, Outcome, RecordError, admits, judge, record};
+pub use service::record::{ListPrice, MOST_RECORDS, Outcome, RecordError, admits, judge, record, recorded};
 pub use service::run::{Round, run};
 pub use service::submit::{Submission, state as submission};
 pub use service::terms::register_managed_app;

@@ -15,7 +15,7 @@ use crate::foundation::web::{Form, Request, Response, redirect, uncached};
 use crate::fulfillment::model::facts::Status;
 use crate::fulfillment::model::subscription::Subscription;
 use crate::identity::api_keys::{self, LONGEST_NAME, MARK, MOST_KEYS};
-use crate::identity::{Customer, StoredKey};
+use crate::identity::{Customer, KeyTerms, StoredKey};
 use crate::pages::page;
 
 /// So long does a key live on after its successor was made.
@@ -155,8 +155,8 @@ async fn make(
     }
     let user = customer.user();
     let by = if user.email.is_empty() { &user.name } else { &user.email };
-    let expires = lifetime.map(|lifetime| app.clock.now() + lifetime);
-    api_keys::create(app, row.id, name, by, expires).await?.ok_or_else(|| {
+    let terms = KeyTerms { expires: lifetime.map(|lifetime| app.clock.now() + lifetime), ..KeyTerms::default() };
+    api_keys::create(app, row.id, name, by, terms).await?.ok_or_else(|| {
         Problem::conflict("too_many_keys", format!("There are {MOST_KEYS} live keys already."))
             .remedy("Revoke a key that is not used any more, then try again.")
     })
@@ -257,7 +257,7 @@ fn view(key: &StoredKey, now: Timestamp) -> Value {
         None => "expired",
     };
     // Its successor is offered the same lifetime.
-    let days = key.expires.map(|end| (end.duration_since(key.created).as_hours() + 12) / 24);
+    let days = key.terms.expires.map(|end| (end.duration_since(key.created).as_hours() + 12) / 24);
     json!({
         "prefix": key.prefix,
         "shown": shown(&key.prefix),
@@ -266,7 +266,7 @@ fn view(key: &StoredKey, now: Timestamp) -> Value {
         "created": key.created,
         "created_by": key.created_by,
         "last_used": key.last_used,
-        "expires": key.expires,
+        "expires": key.terms.expires,
         "revoked": key.revoked,
         "days": days.filter(|days| LIFETIMES.contains(days)),
     })

@@ -5,7 +5,7 @@ use futures_util::StreamExt as _;
 use jiff::SignedDuration;
 use mediagenie::foundation::ids::SubscriptionId;
 use mediagenie::foundation::outbound::patient_client;
-use mediagenie::identity::api_keys;
+use mediagenie::identity::{KeyTerms, api_keys};
 use mediagenie::simulator::Action;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -20,7 +20,9 @@ struct Program {
 
 impl Program {
     async fn of(app: &TestApp, subscription: Uuid) -> Self {
-        let made = api_keys::create(&app.host.app, SubscriptionId(subscription), "test", "nobody", None).await.unwrap();
+        let made = api_keys::create(&app.host.app, SubscriptionId(subscription), "test", "nobody", KeyTerms::default())
+            .await
+            .unwrap();
         Self { http: patient_client().unwrap(), address: app.address.clone(), key: made.unwrap().0.expose().to_owned() }
     }
 
@@ -155,10 +157,15 @@ async fn what_the_service_breaks_is_told_and_costs_nothing() {
         assert_eq!(error["error"]["code"], "upstream_stream_interrupted", "break {number}");
         assert!(!text.contains("[DONE]"));
     }
-    for (name, strike) in [("html", &(|| faults.ai_html_next(1)) as &dyn Fn()), ("cut", &|| faults.ai_cut_next(1))] {
+    // Nothing has gone to the customer yet, so the other deployment is asked, and breaks it as well.
+    let both: [(&str, &dyn Fn(), &str); 2] = [
+        ("html", &|| faults.ai_html_next(2), "upstream_invalid"),
+        ("cut", &|| faults.ai_cut_next(2), "upstream_unavailable"),
+    ];
+    for (name, strike, code) in both {
         strike();
         let (status, answer) = program.post("chat/completions", &prompt("x")).await;
-        assert_eq!((status, answer["error"]["type"].as_str()), (502, Some("server_error")), "{name}: {answer}");
+        assert_eq!((status, answer["error"]["code"].as_str()), (502, Some(code)), "{name}: {answer}");
     }
     assert_eq!(recorded(&app, id).await, "0");
     // Nobody said how much it was: counted by us, and flagged.
@@ -251,8 +258,16 @@ async fn only_a_live_key_of_an_active_subscription_opens_the_api() {
     assert!(api_keys::end(&app.host.app, SubscriptionId(id), prefix, SignedDuration::ZERO).await.unwrap());
     assert_eq!(error(&program.key).await, refused, "revoked");
     let expiring = app.now() + SignedDuration::from_hours(1);
-    let made =
-        api_keys::create(&app.host.app, SubscriptionId(id), "short", "nobody", Some(expiring)).await.unwrap().unwrap();
+    let made = api_keys::create(
+        &app.host.app,
+        SubscriptionId(id),
+        "short",
+        "nobody",
+        KeyTerms { expires: Some(expiring), ..KeyTerms::default() },
+    )
+    .await
+    .unwrap()
+    .unwrap();
     app.clock.advance(SignedDuration::from_hours(2));
     assert_eq!(error(made.0.expose()).await, refused, "expired");
     // Without deployments there are no models.

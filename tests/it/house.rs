@@ -50,7 +50,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ("identity", &["identity", "app", "store", "foundation"]),
         ("fulfillment", &["fulfillment", "identity", "app", "store", "queue", "foundation"]),
         ("metering", &["metering", "fulfillment", "identity", "app", "store", "foundation"]),
-        ("ai", &["ai", "metering", "fulfillment", "identity", "app", "foundation"]),
+        ("ai", &["ai", "metering", "fulfillment", "identity", "app", "store", "foundation"]),
         ("pages", &["pages", "identity", "app", "foundation"]),
         ("portal", &["portal", "pages", "metering", "fulfillment", "identity", "app", "foundation"]),
         ("staff", &["staff", "portal", "pages", "metering", "fulfillment", "identity", "app", "foundation"]),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::SignedDuration;
 use mediagenie::foundation::ids::{RequestId, SubscriptionId};
 use mediagenie::foundation::web::Request;
-use mediagenie::identity::{KeyError, StoredKey, api_key, api_keys};
+use mediagenie::identity::{KeyError, KeyTerms, StoredKey, api_key, api_keys};
 use mediagenie::simulator::{Action, Person};
 use uuid::Uuid;
 
@@ -70,7 +70,7 @@ async fn a_created_key_is_shown_once_and_not_on_the_next_load() {
     assert!(made.says("It is not shown again") && made.says("Call &lt;centre&gt;") && !made.says("<centre>"));
     let key = keys(&app, id).await.remove(0);
     assert_eq!((key.name.as_str(), key.created_by), ("Call <centre>", Person::contoso_buyer().email));
-    assert_eq!(key.expires, Some(key.created + SignedDuration::from_hours(24 * 90)));
+    assert_eq!(key.terms.expires, Some(key.created + SignedDuration::from_hours(24 * 90)));
 
     let later = browser.get(&address(id)).await;
     assert!(later.says(&format!("mgk-{}-…", key.prefix)) && later.says("Not used yet") && later.says("Live"));
@@ -79,7 +79,7 @@ async fn a_created_key_is_shown_once_and_not_on_the_next_load() {
     assert!(!browser.get(&address(id)).await.says("Not used yet"), "its use is seen");
 
     create(&browser, id, &[("name", "Archive")]).await;
-    assert_eq!(keys(&app, id).await.iter().find(|key| key.name == "Archive").unwrap().expires, None);
+    assert_eq!(keys(&app, id).await.iter().find(|key| key.name == "Archive").unwrap().terms.expires, None);
     app.clock.advance(SignedDuration::from_hours(24 * 90));
     let browser = app.signed_in(&Person::contoso_buyer()).await;
     assert!(browser.get(&address(id)).await.says("Expired"));
@@ -155,7 +155,7 @@ async fn a_rotated_key_works_for_a_day_beside_its_successor() {
     assert!(secrets(&browser.get(&address(id)).await).is_empty());
     let known = keys(&app, id).await;
     assert_eq!(known.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["Call centre", "Call centre"]);
-    assert_eq!(known[0].expires, Some(known[0].created + SignedDuration::from_hours(24 * 365)));
+    assert_eq!(known[0].terms.expires, Some(known[0].created + SignedDuration::from_hours(24 * 365)));
     assert_eq!(opens(&app, &old).await, Ok(SubscriptionId(id)));
     assert_eq!(opens(&app, &new).await, Ok(SubscriptionId(id)));
     app.clock.advance(SignedDuration::from_hours(24));
@@ -189,7 +189,7 @@ async fn nobody_else_sees_or_touches_the_keys_of_a_subscription() {
         assert_eq!(sent.status, 404, "{path}");
     }
     let known = keys(&app, id).await;
-    assert_eq!((known.len(), known[0].is_live(app.now()), known[0].expires), (1, true, None), "nothing happened");
+    assert_eq!((known.len(), known[0].is_live(app.now()), known[0].terms.expires), (1, true, None), "nothing happened");
     assert!(keys(&app, other).await.is_empty());
 }
 
@@ -214,7 +214,8 @@ async fn a_refused_form_says_what_is_wrong_beside_the_field_and_keeps_what_was_t
     assert_eq!(create(&browser, id, &[("name", &"ü".repeat(60))]).await.status, 200);
 
     for number in 1..api_keys::MOST_KEYS {
-        let made = api_keys::create(&app.host.app, SubscriptionId(id), &number.to_string(), "test", None).await;
+        let made =
+            api_keys::create(&app.host.app, SubscriptionId(id), &number.to_string(), "test", KeyTerms::default()).await;
         assert!(made.unwrap().is_some());
     }
     let full = create(&browser, id, &[("name", "One too many")]).await;

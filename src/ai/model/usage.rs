@@ -1,40 +1,31 @@
-//! How many tokens a call used, by the service's own word, and what follows for the meters (AI services contract 1.4):
-//! cached tokens are a part of the prompt's, reasoning tokens a part of the completion's. A zero is a value; what is
-//! absent is not known.
+//! Reading `usage` objects (AI services contract 1.4, 1.10, 1.12, 6.2). Cached tokens are a part of the prompt's, reasoning
+//! tokens of the completion's; neither is added. A zero is a value; what is absent is not known.
 
 use serde_json::Value;
 
-use super::deployments::Meters;
+use super::used::{Part, Used};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tokens {
-    pub input: u64,
-    pub cached_input: u64,
-    pub output: u64,
+/// The tokens of a chat, of embeddings, of a response or of images; None when the object does not say how many.
+pub fn tokens(usage: &Value) -> Option<Used> {
+    let first = |names: [&str; 2]| names.into_iter().find_map(|name| usage[name].as_u64());
+    let details = ["prompt_tokens_details", "input_tokens_details"].into_iter().map(|name| &usage[name]);
+    let prompt = first(["prompt_tokens", "input_tokens"])?;
+    let cached = details.filter_map(|details| details["cached_tokens"].as_u64()).next().unwrap_or(0).min(prompt);
+    // Embeddings have no completion.
+    let output = first(["completion_tokens", "output_tokens"]).unwrap_or(0);
+    Some(Used::of(Part::Input, prompt - cached).and(Part::CachedInput, cached).and(Part::Output, output))
 }
 
-impl Tokens {
-    /// Reads a `usage` object; None when it does not say how many.
-    pub fn read(usage: &Value) -> Option<Self> {
-        let prompt = usage["prompt_tokens"].as_u64()?;
-        let cached = usage["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap_or(0).min(prompt);
-        // Embeddings have no completion.
-        let output = usage["completion_tokens"].as_u64().unwrap_or(0);
-        Some(Self { input: prompt - cached, cached_input: cached, output })
-    }
-
-    /// What counts on which meter, meters without tokens left out. The name tells the records of a call apart.
-    pub fn by_meter<'a>(&self, meters: &'a Meters) -> Vec<(&'static str, &'a str, u64)> {
-        let cached = meters.cached_input.as_deref().unwrap_or(&meters.input);
-        [
-            ("input", Some(meters.input.as_str()), self.input),
-            ("cached", Some(cached), self.cached_input),
-            ("output", meters.output.as_deref(), self.output),
-        ]
-        .into_iter()
-        .filter_map(|(name, meter, tokens)| Some((name, meter?, tokens)).filter(|_| tokens > 0))
-        .collect()
-    }
+/// The seconds of audio that a transcription's answer tells, as milliseconds.
+pub fn audio_ms(answer: &Value) -> Option<u64> {
+    let seconds = match answer["usage"]["type"].as_str() {
+        Some("duration") => &answer["usage"]["seconds"],
+        _ => &answer["duration"],
+    };
+    let seconds = seconds.as_f64().or_else(|| seconds.as_str()?.parse().ok())?;
+    let fits = seconds.is_finite() && (0.0..1e6).contains(&seconds);
+    // Milliseconds below 1e9: nothing is cut but their fraction.
+    fits.then(|| std::time::Duration::from_secs_f64(seconds).as_millis() as u64)
 }
 
 #[cfg(test)]
@@ -45,19 +36,26 @@ mod tests {
 
     #[test]
     fn details_are_parts_of_the_totals_and_absent_usage_is_not_zero() {
-        let read = |usage| Tokens::read(&usage);
         let full = json!({"prompt_tokens": 1200, "completion_tokens": 40, "total_tokens": 1240, "prompt_tokens_details": {"cached_tokens": 1024},
             "completion_tokens_details": {"reasoning_tokens": 30}});
-        assert_eq!(read(full), Some(Tokens { input: 176, cached_input: 1024, output: 40 }));
-        assert_eq!(
-            read(json!({"prompt_tokens": 0, "completion_tokens": 0})),
-            Some(Tokens { input: 0, cached_input: 0, output: 0 })
-        );
-        assert_eq!(
-            read(json!({"prompt_tokens": 5, "prompt_tokens_details": null})),
-            Some(Tokens { input: 5, cached_input: 0, output: 0 })
-        );
-        assert_eq!(read(Value::Null), None);
-        assert_eq!(read(json!({"total_tokens": 7})), None);
+        let used = Used::of(Part::Input, 176).and(Part::CachedInput, 1024).and(Part::Output, 40);
+        assert_eq!(tokens(&full), Some(used.clone()));
+        let response =
+            json!({"input_tokens": 1200, "output_tokens": 40, "input_tokens_details": {"cached_tokens": 1024}});
+        assert_eq!(tokens(&response), Some(used));
+        assert_eq!(tokens(&json!({"prompt_tokens": 0, "completion_tokens": 0})), Some(Used::default()));
+        let no_details = json!({"prompt_tokens": 5, "prompt_tokens_details": null});
+        assert_eq!(tokens(&no_details), Some(Used::of(Part::Input, 5)));
+        assert_eq!(tokens(&Value::Null), None);
+        assert_eq!(tokens(&json!({"total_tokens": 7})), None);
+    }
+
+    #[test]
+    fn durations_are_read_wherever_they_stand() {
+        assert_eq!(audio_ms(&json!({"text": "", "duration": 2.5})), Some(2500));
+        assert_eq!(audio_ms(&json!({"duration": "2.5"})), Some(2500));
+        assert_eq!(audio_ms(&json!({"usage": {"type": "duration", "seconds": 3}})), Some(3000));
+        assert_eq!(audio_ms(&json!({"text": "hi"})), None);
+        assert_eq!(audio_ms(&json!({"duration": -1})), None);
     }
 }

@@ -1,251 +1,163 @@
-//! One call: who may, which deployment, whole or as a stream.
+//! Calls whose request is JSON: chat, responses, embeddings, images; whole, or as a stream.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderName, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::meter::{self, Basis, Call};
-use super::relay;
-use crate::ai::client::{AiClient, UpstreamError};
-use crate::ai::model::deployments::{Deployment, Kind, PathStyle};
-use crate::ai::model::stream::ChatStream;
-use crate::ai::model::usage::Tokens;
+use super::admission::{Wish, admit, client, with_limits};
+use super::ask::{ask, unrecorded};
+use super::meter::{self, Call};
+use super::{inline, relay};
+use crate::ai::client::{self as service, UpstreamError};
+use crate::ai::model::deployments::{Deployment, Kind};
+use crate::ai::model::request;
+use crate::ai::model::stream::{ChatStream, Reading, ResponseStream};
+use crate::ai::model::usage;
+use crate::ai::model::used::{Basis, Part, Used};
 use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Request, Response, json, respond, with_header};
-use crate::fulfillment::model::facts::Status;
 use crate::identity::ApiKey;
-use crate::metering::model::resource::Resource;
-use crate::{fulfillment, metering};
 
-/// About so many characters are a token, where nobody counted.
-const CHARACTERS_PER_TOKEN: u64 = 4;
-
-/// The subscription must be one that is served now.
-async fn served(app: &App, key: &ApiKey) -> Result<(), Problem> {
-    let row = fulfillment::find(app, key.subscription).await?;
-    match row.map(|row| row.facts.status) {
-        Some(Status::Subscribed) => Ok(()),
-        Some(Status::Suspended) => Err(Problem::forbidden(
-            "subscription_suspended",
-            "The subscription of this key is suspended; usually a payment has failed.",
-        )
-        .remedy("The purchaser settles it in the Azure portal; the key works again by itself.")),
-        _ => Err(Problem::forbidden("subscription_ended", "The subscription of this key is not active.")
-            .remedy("Use a key of an active subscription.")),
-    }
-}
-
-fn client(app: &App) -> Result<&AiClient, Problem> {
-    app.ai.as_ref().ok_or_else(|| {
-        Problem::not_found().remedy("The operator of this service has named no deployments (AI_DEPLOYMENTS_FILE).")
-    })
-}
-
-/// `POST /v1/chat/completions` and `POST /v1/embeddings`.
+/// `POST /v1/chat/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/images/generations`.
 pub async fn perform(app: Arc<App>, request: Request, key: ApiKey, kind: Kind) -> Result<Response, Problem> {
-    let mut body: Value = serde_json::from_slice(&request.body)
+    let body: Value = serde_json::from_slice(&request.body)
         .map_err(|error| Problem::bad_request("invalid_json", format!("The body is not JSON: {error}.")))?;
-    let Some(fields) = body.as_object_mut() else {
+    if !body.is_object() {
         return Err(Problem::bad_request("invalid_json", "The body is not a JSON object."));
-    };
-    let Some(model) = fields.get("model").and_then(Value::as_str).map(str::to_owned) else {
+    }
+    let Some(model) = body["model"].as_str().map(str::to_owned) else {
         return Err(Problem::bad_request("missing_model", "The model is not named.").field("model"));
     };
-    let stream = match fields.get("stream") {
-        None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::Bool(true)) if kind == Kind::Chat => true,
-        Some(_) => {
-            return Err(
-                Problem::bad_request("invalid_value", "stream is true or false, and for chat only.").field("stream")
-            );
+    let stream = match &body["stream"] {
+        Value::Null | Value::Bool(false) => false,
+        Value::Bool(true) if matches!(kind, Kind::Chat | Kind::Responses) => true,
+        _ => {
+            return Err(Problem::bad_request(
+                "invalid_value",
+                "stream is true or false, and for chat and responses only.",
+            )
+            .field("stream"));
         }
     };
-    served(&app, &key).await?;
-    let deployments: Vec<Deployment> = client(&app)?.deployments.of(&model, kind).into_iter().cloned().collect();
-    let Some(first) = deployments.first() else {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "model_not_found", "There is no such model for this address.")
-            .remedy("GET /v1/models lists the models.")
-            .field("model"));
-    };
-    let names: Vec<&str> = first.meters.all().collect();
-    metering::admits(&app, &Resource::Subscription(key.subscription), &names)
-        .await
-        .map_err(|error| {
-            Problem::unavailable("metering_unavailable", "The call could not be metered at the moment.")
-                .caused_by(error)
-        })?
-        .map_err(|refusal| {
-            Problem::forbidden("model_not_in_plan", "The plan of this subscription does not include this model.")
-                .remedy(refusal.message)
-                .field("model")
-        })?;
-    let call = Call {
-        request: request.id.clone(),
-        subscription: key.subscription,
-        key: key.prefix,
-        model,
-        meters: first.meters.clone(),
-        began: app.clock.now(),
-    };
+    request::check(kind, &body)
+        .map_err(|(field, text)| Problem::bad_request("unsupported_feature", text).field(field))?;
     // A task of its own: who hangs up while the service works has used it all the same.
-    let task = tokio::spawn(async move {
-        if stream {
-            streamed(app, call, deployments, body).await
-        } else {
-            whole(app, call, deployments, body, kind).await
-        }
-    });
+    let task = tokio::spawn(async move { begin(app, request, key, kind, model, stream, body).await });
     task.await.map_err(Problem::internal)?
 }
 
-/// Asks one deployment after the other until one answers.
-async fn ask(app: &App, deployments: &[Deployment], body: &mut Value) -> Result<reqwest::Response, Response> {
-    let Ok(client) = client(app) else { return Err(failed(None)) };
-    let mut wait: Option<Duration> = None;
-    for deployment in client.cooldowns.order(deployments, app.clock.now()) {
-        if deployment.path == PathStyle::V1 {
-            body["model"] = deployment.deployment.clone().into();
-        } else if let Some(fields) = body.as_object_mut() {
-            fields.remove("model");
-        }
-        if body["stream"] == true {
-            ask_for_usage(body, deployment);
-        }
-        match client.send(deployment, body).await {
-            Ok(response) => {
-                client.cooldowns.note(deployment, None, app.clock.now());
-                return Ok(response);
-            }
-            Err(UpstreamError::Refused { status, error }) => return Err(json(status, &json!({ "error": error }))),
-            Err(error) => {
-                client.cooldowns.note(deployment, Some(&error), app.clock.now());
-                tracing::warn!(model = deployment.model, deployment = deployment.deployment, %error, "a deployment did not answer");
-                if let UpstreamError::Passing { wait: Some(asked), .. } = error {
-                    wait = Some(wait.map_or(asked, |known| known.min(asked)));
-                }
-            }
-        }
-    }
-    Err(failed(wait))
-}
-
-/// Without usage there is nothing exact to bill by; the customer sees it only if asked for.
-fn ask_for_usage(body: &mut Value, deployment: &Deployment) {
-    let Some(fields) = body.as_object_mut() else { return };
-    if !deployment.stream_usage {
-        fields.remove("stream_options");
-        return;
-    }
-    let options = fields.entry("stream_options").or_insert_with(|| json!({}));
-    if !options.is_object() {
-        *options = json!({});
-    }
-    options["include_usage"] = true.into();
-}
-
-/// No deployment could answer.
-fn failed(wait: Option<Duration>) -> Response {
-    let (status, code, kind) = match wait {
-        Some(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", "rate_limit_error"),
-        None => (StatusCode::BAD_GATEWAY, "upstream_unavailable", "server_error"),
+async fn begin(
+    app: Arc<App>,
+    request: Request,
+    key: ApiKey,
+    kind: Kind,
+    model: String,
+    stream: bool,
+    mut body: Value,
+) -> Result<Response, Problem> {
+    let asked = request::tokens(request::length(&body));
+    let wish = Wish {
+        request: &request.id,
+        key: &key,
+        model: &model,
+        kind,
+        tokens: asked + request::asked_output(kind, &body).unwrap_or(0),
+        worst: &|deployment| request::worst(kind, &body, deployment),
     };
-    let error = json!({ "message": "The model is not available at the moment; try again.", "type": kind, "param": null, "code": code });
-    let mut response = json(status, &json!({ "error": error }));
-    if let Some(wait) = wait {
-        response = with_header(response, HeaderName::from_static("retry-after-ms"), &wait.as_millis().to_string());
-        response = with_header(response, header::RETRY_AFTER, &wait.as_secs_f64().ceil().to_string());
+    let (call, deployments) = admit(&app, &wish).await?;
+    drop(request);
+    inline::images(&app, &mut body).await?;
+    if stream {
+        streamed(app, call, deployments, body, asked).await
+    } else {
+        whole(app, call, deployments, body, asked).await
     }
-    response
-}
-
-fn broken() -> Response {
-    let error = json!({ "message": "The model's answer could not be read; nothing is billed.", "type": "server_error", "param": null, "code": "upstream_invalid" });
-    json(StatusCode::BAD_GATEWAY, &json!({ "error": error }))
-}
-
-/// The answer was made and can not be billed: the customer does not get it.
-fn unrecorded() -> Response {
-    let error = json!({ "message": "The usage of this call could not be recorded; nothing is billed.", "type": "server_error", "param": null, "code": "metering_unavailable" });
-    json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": error }))
 }
 
 async fn whole(
     app: Arc<App>,
-    call: Call,
-    deployments: Vec<Deployment>,
-    mut body: Value,
-    kind: Kind,
+    mut call: Call,
+    deployments: Vec<Arc<Deployment>>,
+    body: Value,
+    asked: u64,
 ) -> Result<Response, Problem> {
-    let asked = length(&body);
-    let response = match ask(&app, &deployments, &mut body).await {
-        Ok(response) => response,
-        Err(answer) => return Ok(answer),
-    };
-    let mut answer = match client(&app)?.whole(response).await {
-        Ok(answer) if answer.is_object() => answer,
-        Ok(_) => return Ok(broken()),
-        Err(error) => {
-            tracing::warn!(request = %call.request, model = call.model, %error, "an answer was lost");
-            return Ok(broken());
+    let ai = client(&app)?;
+    let (kind, budgeted) = (call.kind, call.hold.is_budgeted());
+    let asking = ask(&app, &call, &deployments, |deployment| {
+        let mut body = body.clone();
+        async move {
+            request::address_to(kind, &mut body, &deployment, budgeted);
+            let answer = service::object(ai.json(&deployment, &body).await?).await?;
+            let measured = measure(kind, &answer, asked);
+            measured.map(|measured| (answer, measured)).ok_or_else(|| UpstreamError::unreadable("it is no answer"))
         }
+    });
+    let ((mut answer, (used, basis)), deployment) = match asking.await {
+        Ok(answered) => answered,
+        Err(unanswered) => return unanswered.into_response(),
     };
-    let told = Tokens::read(&answer["usage"]);
-    let (tokens, basis) = match told {
-        Some(tokens) => (tokens, Basis::Upstream),
-        None => {
-            let output = if kind == Kind::Chat { length(&answer["choices"]) } else { 0 };
-            (estimate(asked, output), Basis::Estimated)
-        }
-    };
-    if meter::record(&app, &call, tokens, basis).await.is_err() {
-        return Ok(unrecorded());
+    meter::record(&app, &mut call, &deployment, &used, basis).await.map_err(|_| unrecorded())?;
+    if kind != Kind::Image {
+        answer["model"] = call.model.clone().into();
     }
-    answer["model"] = call.model.into();
-    Ok(json(StatusCode::OK, &answer))
+    Ok(with_limits(json(StatusCode::OK, &answer), &call.hold.inside))
 }
 
-fn estimate(asked: u64, answered: u64) -> Tokens {
-    Tokens {
-        input: asked.div_ceil(CHARACTERS_PER_TOKEN),
-        cached_input: 0,
-        output: answered.div_ceil(CHARACTERS_PER_TOKEN),
+/// What a whole answer used; None for one that is no answer.
+fn measure(kind: Kind, answer: &Value, asked: u64) -> Option<(Used, Basis)> {
+    let told = usage::tokens(&answer["usage"]);
+    if kind == Kind::Image {
+        let made = answer["data"].as_array()?.len() as u64;
+        return Some((told.unwrap_or_default().and(Part::Images, made), Basis::Measured));
     }
-}
-
-/// Characters of all texts in a value.
-fn length(value: &Value) -> u64 {
-    match value {
-        Value::String(text) => text.chars().count() as u64,
-        Value::Array(items) => items.iter().map(length).sum(),
-        Value::Object(fields) => fields.values().map(length).sum(),
-        _ => 0,
+    if let Some(used) = told {
+        return Some((used, Basis::Upstream));
     }
+    let content = match kind {
+        Kind::Chat => &answer["choices"],
+        Kind::Responses => &answer["output"],
+        _ => return answer["data"].is_array().then(|| (Used::of(Part::Input, asked), Basis::Estimated)),
+    };
+    let output = request::tokens(request::length(content));
+    content.is_array().then(|| (Used::of(Part::Input, asked).and(Part::Output, output), Basis::Estimated))
 }
 
 async fn streamed(
     app: Arc<App>,
     call: Call,
-    deployments: Vec<Deployment>,
-    mut body: Value,
+    deployments: Vec<Arc<Deployment>>,
+    body: Value,
+    asked: u64,
 ) -> Result<Response, Problem> {
+    let ai = client(&app)?;
     let wants_usage = body["stream_options"]["include_usage"].as_bool().unwrap_or(false);
-    let asked = length(&body["messages"]);
-    let response = match ask(&app, &deployments, &mut body).await {
-        Ok(response) => response,
-        Err(answer) => return Ok(answer),
+    let (kind, budgeted) = (call.kind, call.hold.is_budgeted());
+    let asking = ask(&app, &call, &deployments, |deployment| {
+        let mut body = body.clone();
+        async move {
+            request::address_to(kind, &mut body, &deployment, budgeted);
+            let response = ai.json(&deployment, &body).await?;
+            let content = service::header(&response, header::CONTENT_TYPE);
+            if content.starts_with("text/event-stream") {
+                Ok(response)
+            } else {
+                Err(UpstreamError::Unreadable(format!("it is {content} and no stream")))
+            }
+        }
+    });
+    let (response, deployment) = match asking.await {
+        Ok(answered) => answered,
+        Err(unanswered) => return unanswered.into_response(),
     };
-    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.starts_with("text/event-stream") {
-        tracing::warn!(request = %call.request, model = call.model, kind, "the service sent no stream");
-        return Ok(broken());
-    }
-    let state = ChatStream::new(&call.model, wants_usage);
-    let stream = relay::start(app, call, response, state, asked.div_ceil(CHARACTERS_PER_TOKEN));
+    let reading = match kind {
+        Kind::Responses => Reading::Responses(ResponseStream::new(&call.model)),
+        _ => Reading::Chat(ChatStream::new(&call.model, wants_usage)),
+    };
     let mut answer = respond(StatusCode::OK, "text/event-stream; charset=utf-8", Vec::new());
-    *answer.body_mut() = stream;
+    answer = with_limits(answer, &call.hold.inside);
+    *answer.body_mut() = relay::start(app, call, deployment, response, reading, asked);
     let answer = with_header(answer, header::CACHE_CONTROL, "no-cache, no-transform");
     Ok(with_header(answer, HeaderName::from_static("x-accel-buffering"), "no"))
 }

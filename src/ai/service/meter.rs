@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 
-use crate::ai::model::deployments::Meters;
-use crate::ai::model::usage::Tokens;
+use super::admission::Hold;
+use crate::ai::model::budget::Rate;
+use crate::ai::model::deployments::{Deployment, Kind};
+use crate::ai::model::used::{Basis, Part, Used};
 use crate::app::App;
 use crate::foundation::ids::{RequestId, SubscriptionId};
 use crate::metering::model::quantity::Quantity;
@@ -17,55 +20,74 @@ use crate::metering::{self, Outcome};
 /// Tries before a call is answered as failed although the service did it.
 const TRIES: u32 = 5;
 
-/// A call that is billed.
-#[derive(Debug, Clone)]
+/// A call that was let in.
+#[derive(Debug)]
 pub struct Call {
     pub request: RequestId,
     pub subscription: SubscriptionId,
+    /// The prefix of the key.
     pub key: String,
     pub model: String,
-    pub meters: Meters,
+    pub kind: Kind,
     /// When it began: the plan of that time pays.
     pub began: Timestamp,
+    pub rates: Vec<Rate>,
+    pub currency: String,
+    pub hold: Hold,
 }
 
-/// Where the numbers come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Basis {
-    /// The service's own word.
-    Upstream,
-    /// Counted by us, because the service said nothing.
-    Estimated,
+impl Call {
+    /// The price by the plan's list, whatever is included.
+    pub fn price(&self, used: &Used) -> Decimal {
+        self.rates.iter().map(|rate| Decimal::from(used.get(rate.part)) * rate.price).sum()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the usage could not be recorded: {0}")]
 pub struct Unrecorded(String);
 
-/// Records what a call used, once, however often this is called.
-pub async fn record(app: &Arc<App>, call: &Call, tokens: Tokens, basis: Basis) -> Result<(), Unrecorded> {
-    let estimated = if basis == Basis::Estimated { ", estimated" } else { "" };
-    let records: Vec<UsageRecord> = tokens
-        .by_meter(&call.meters)
+/// The id of the record of a part.
+pub fn record_id(call: &str, part: Part) -> String {
+    format!("{call}:{}", part.name())
+}
+
+/// Records what a call used, once, however often this is called; then its budgets are settled.
+pub async fn record(
+    app: &Arc<App>,
+    call: &mut Call,
+    deployment: &Deployment,
+    used: &Used,
+    basis: Basis,
+) -> Result<(), Unrecorded> {
+    let how = match basis {
+        Basis::Upstream => "",
+        Basis::Measured => ", measured",
+        Basis::Estimated => ", estimated",
+    };
+    let metered = deployment.metered(used);
+    let records: Vec<UsageRecord> = metered
         .into_iter()
-        .map(|(part, meter, tokens)| UsageRecord {
-            id: format!("{}:{part}", call.request),
+        .map(|(part, meter, amount)| UsageRecord {
+            id: record_id(call.request.as_str(), part),
             resource: Resource::Subscription(call.subscription),
             what: What::Meter(meter.to_owned()),
-            quantity: Quantity::units(i128::from(tokens)),
+            quantity: Quantity::units(i128::from(amount)),
             occurred: Some(call.began),
             corrects: None,
-            note: format!("{part} tokens of {}, key {}{estimated}", call.model, call.key),
+            note: format!("{} of {}, key {}{how}", part.unit(), call.model, call.key),
         })
         .collect();
     if basis == Basis::Estimated {
-        tracing::warn!(request = %call.request, model = call.model, ?tokens, "the service told no usage; it is estimated");
+        tracing::warn!(request = %call.request, model = call.model, ?used, "the service told no usage; it is estimated");
     }
     let mut problem = String::new();
     for attempt in 0..TRIES {
-        let results = metering::record(app, "product", records.clone()).await;
+        if attempt > 0 {
+            tokio::time::sleep(Duration::from_millis(25 << attempt)).await;
+        }
         problem.clear();
-        for result in results {
+        for result in metering::record(app, "product", records.clone()).await {
             match result {
                 Ok(Outcome::Recorded(_) | Outcome::Repeated(..)) => {}
                 // Never silently: this is work that nobody pays.
@@ -76,10 +98,10 @@ pub async fn record(app: &Arc<App>, call: &Call, tokens: Tokens, basis: Basis) -
             }
         }
         if problem.is_empty() {
+            call.hold.settle(used).await;
             return Ok(());
         }
-        tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
     }
-    tracing::error!(request = %call.request, subscription = %call.subscription, model = call.model, ?tokens, problem, "usage of a call was not recorded");
+    tracing::error!(request = %call.request, subscription = %call.subscription, model = call.model, ?used, problem, "usage of a call was not recorded");
     Err(Unrecorded(problem))
 }

@@ -1,6 +1,13 @@
 //! The verbs of the AI API over the App.
 
+pub mod admission;
+mod ask;
+pub mod audio;
+pub mod budgets;
 pub mod call;
 pub mod cooldown;
+pub mod gate;
+mod inline;
 pub mod meter;
-pub mod relay;
+mod relay;
+pub mod vision;

@@ -10,9 +10,10 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::meter::{self, Basis, Call};
-use crate::ai::model::stream::{ChatStream, Step};
-use crate::ai::model::usage::Tokens;
+use super::meter::{self, Call};
+use crate::ai::model::deployments::Deployment;
+use crate::ai::model::stream::{Reading, Step, data};
+use crate::ai::model::used::{Basis, Part, Used};
 use crate::app::App;
 use crate::foundation::web::Body;
 
@@ -24,13 +25,22 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const SILENCE: Duration = Duration::from_secs(180);
 /// A customer who takes nothing for so long counts as gone.
 const STUCK: Duration = Duration::from_secs(120);
+/// No stream lasts longer; a budget holds its part for a little more than that.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
 /// So long a stream is read on without its customer.
 const DRAIN: Duration = Duration::from_secs(60);
 
 /// Begins the relay; what it gives is the body of the answer.
-pub fn start(app: Arc<App>, call: Call, response: reqwest::Response, state: ChatStream, asked: u64) -> Body {
+pub fn start(
+    app: Arc<App>,
+    call: Call,
+    deployment: Arc<Deployment>,
+    response: reqwest::Response,
+    reading: Reading,
+    asked: u64,
+) -> Body {
     let (sender, receiver) = channel(WAITING);
-    tokio::spawn(async move { relay(&app, &call, response, state, asked, sender).await });
+    tokio::spawn(async move { relay(&app, call, &deployment, response, reading, asked, sender).await });
     Body::Stream(Box::pin(body(receiver)))
 }
 
@@ -38,17 +48,14 @@ fn body(mut receiver: Receiver<Bytes>) -> impl futures_util::Stream<Item = std::
     futures_util::stream::poll_fn(move |context| receiver.poll_recv(context).map(|bytes| bytes.map(Ok)))
 }
 
-fn data(text: &str) -> Bytes {
-    Bytes::from(format!("data: {text}\n\n"))
-}
-
-fn error(message: &str, code: &str) -> Bytes {
+fn error(message: &str, code: &str) -> String {
     data(&json!({ "error": { "message": message, "type": "server_error", "param": null, "code": code } }).to_string())
 }
 
 /// How the service's side ended.
 enum End {
-    Done,
+    /// The last piece for the customer.
+    Done(String),
     Broken(String),
     /// Nobody listens, and it takes too long.
     GivenUp,
@@ -56,18 +63,23 @@ enum End {
 
 async fn relay(
     app: &Arc<App>,
-    call: &Call,
+    mut call: Call,
+    deployment: &Deployment,
     response: reqwest::Response,
-    mut state: ChatStream,
+    mut reading: Reading,
     asked: u64,
     customer: Sender<Bytes>,
 ) {
     let mut events = response.bytes_stream().eventsource();
+    let began = tokio::time::Instant::now();
     let mut gone: Option<tokio::time::Instant> = None;
     let mut silent = Duration::ZERO;
     let end = loop {
         if gone.is_some_and(|since| since.elapsed() > DRAIN) {
             break End::GivenUp;
+        }
+        if began.elapsed() > LONGEST {
+            break End::Broken("the stream lasts too long".to_owned());
         }
         let event = match tokio::time::timeout(HEARTBEAT, events.next()).await {
             Ok(event) => event,
@@ -86,32 +98,33 @@ async fn relay(
         match event {
             None => break End::Broken("the service ended the stream too early".to_owned()),
             Some(Err(error)) => break End::Broken(error.to_string()),
-            Some(Ok(event)) => match state.take(&event.data) {
+            Some(Ok(event)) => match reading.take(&event.data) {
                 Step::Forward(chunk) if gone.is_none() => {
-                    if !send(&customer, data(&chunk)).await {
+                    if !send(&customer, chunk.into()).await {
                         gone = Some(tokio::time::Instant::now());
                     }
                 }
                 Step::Forward(_) | Step::Nothing => {}
-                Step::Done => break End::Done,
+                Step::Done(last) => break End::Done(last),
                 Step::Broken(message) => break End::Broken(message),
             },
         }
     };
-    let estimate = Tokens { input: asked, cached_input: 0, output: state.chunks };
-    let billed = match (&end, state.tokens) {
+    let billed = match (&end, reading.used()) {
         // A break is the service's fault, and nobody pays for it.
         (End::Broken(_), _) => None,
-        (_, Some(tokens)) => Some((tokens, Basis::Upstream)),
-        (_, None) => Some((estimate, Basis::Estimated)),
+        (_, Some(used)) => Some((used.clone(), Basis::Upstream)),
+        (_, None) => Some((Used::of(Part::Input, asked).and(Part::Output, reading.pieces()), Basis::Estimated)),
     };
     let recorded = match billed {
-        Some((tokens, basis)) => meter::record(app, call, tokens, basis).await.is_ok(),
+        Some((used, basis)) => meter::record(app, &mut call, deployment, &used, basis).await.is_ok(),
         None => true,
     };
     let last = match end {
-        End::Done if recorded => data("[DONE]"),
-        End::Done => error("The usage of this call could not be recorded; nothing is billed.", "metering_unavailable"),
+        End::Done(last) if recorded => last,
+        End::Done(_) => {
+            error("The usage of this call could not be recorded; nothing is billed.", "metering_unavailable")
+        }
         End::Broken(message) => {
             tracing::warn!(request = %call.request, model = call.model, message, "a stream broke off");
             error("The model broke off its answer; nothing is billed.", "upstream_stream_interrupted")
@@ -119,7 +132,7 @@ async fn relay(
         End::GivenUp => return,
     };
     // Nobody misses it if the customer has gone.
-    send(&customer, last).await;
+    send(&customer, last.into()).await;
 }
 
 /// Hands over a piece; `false` when nobody takes it.

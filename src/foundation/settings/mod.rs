@@ -73,6 +73,15 @@ pub struct IdentityEndpoint {
     pub header: Secret,
 }
 
+/// Keys of AI services: one of each provider, and those that deployments name.
+#[derive(Debug, Clone, Default)]
+pub struct AiKeys {
+    pub openai: Secret,
+    pub speech: Secret,
+    pub vision: Secret,
+    pub named: Vec<(String, Secret)>,
+}
+
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub cloud: Cloud,
@@ -96,9 +105,15 @@ pub struct Settings {
     pub catalogue_file: String,
     /// Empty: the AI API has no models.
     pub ai_deployments_file: String,
-    pub azure_openai_key: Secret,
+    pub ai_keys: AiKeys,
+    /// Signs customers' short-lived tokens; None: there are none.
+    pub jwt_secret: Option<Secret>,
+    /// Hosts, as `host` or `host:port`, that may be fetched although they are private.
+    pub fetch_private_hosts: Vec<String>,
     pub functions_port: Option<u16>,
     pub identity_endpoint: IdentityEndpoint,
+    /// Of a user-assigned identity; None: the system-assigned one.
+    pub identity_client_id: Option<String>,
 }
 
 impl Settings {

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::{
-    Cloud, IdentityEndpoint, Marketplace, SettingError, SettingErrors, Settings, SignIn, Storage, StorageAccount, table,
+    AiKeys, Cloud, IdentityEndpoint, Marketplace, SettingError, SettingErrors, Settings, SignIn, Storage,
+    StorageAccount, table,
 };
 use crate::foundation::outbound::base_address;
 use crate::foundation::secret::Secret;
@@ -85,22 +86,37 @@ impl Reader<'_> {
     }
 
     /// `name=key, name=key`. The message never repeats a key.
-    fn api_keys(&mut self) -> Vec<(String, Secret)> {
-        const NAME: &str = "PUBLISHER_API_KEYS";
+    fn named_keys(&mut self, setting: &'static str, shortest: usize) -> Vec<(String, Secret)> {
         let mut keys: Vec<(String, Secret)> = Vec::new();
-        for item in self.text(NAME).split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        for item in self.text(setting).split(',').map(str::trim).filter(|item| !item.is_empty()) {
             let (name, key) = item.split_once('=').unwrap_or(("", item));
             let (name, key) = (name.trim(), key.trim());
             let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
             if !plain || keys.iter().any(|(known, _)| known == name) {
-                self.wrong(NAME, "each key needs a name of its own before it, letters and digits: `billing=<key>`");
-            } else if key.len() < SHORTEST_KEY {
-                self.wrong(NAME, format!("the key `{name}` is shorter than {SHORTEST_KEY} characters; make one with `openssl rand -hex 32`"));
+                self.wrong(setting, "each key needs a name of its own before it, letters and digits: `billing=<key>`");
+            } else if key.len() < shortest {
+                self.wrong(
+                    setting,
+                    format!(
+                        "the key `{name}` is shorter than {shortest} characters; make one with `openssl rand -hex 32`"
+                    ),
+                );
             } else {
                 keys.push((name.to_owned(), Secret::new(key)));
             }
         }
         keys
+    }
+
+    fn jwt_secret(&mut self) -> Option<Secret> {
+        let secret = Some(self.text("JWT_SECRET")).filter(|secret| !secret.is_empty())?;
+        if secret.len() < SHORTEST_KEY {
+            self.wrong(
+                "JWT_SECRET",
+                format!("it is shorter than {SHORTEST_KEY} characters; make one with `openssl rand -hex 32`"),
+            );
+        }
+        Some(Secret::new(secret))
     }
 
     fn storage(&mut self) -> Storage {
@@ -199,10 +215,17 @@ impl Settings {
             .filter(|o| !o.is_empty())
             .map(|o| reader.address("CORS_ALLOWED_ORIGINS", o.to_owned()))
             .collect();
-        let publisher_api_keys = reader.api_keys();
+        let publisher_api_keys = reader.named_keys("PUBLISHER_API_KEYS", SHORTEST_KEY);
         let catalogue_file = reader.text("CATALOGUE_FILE");
         let ai_deployments_file = reader.text("AI_DEPLOYMENTS_FILE");
-        let azure_openai_key = Secret::new(reader.text("AZURE_OPENAI_KEY"));
+        let ai_keys = AiKeys {
+            openai: Secret::new(reader.text("AZURE_OPENAI_KEY")),
+            speech: Secret::new(reader.text("AZURE_SPEECH_KEY")),
+            vision: Secret::new(reader.text("AZURE_VISION_KEY")),
+            named: reader.named_keys("AI_KEYS", 1),
+        };
+        let jwt_secret = reader.jwt_secret();
+        let fetch_private_hosts = reader.list("FETCH_PRIVATE_HOSTS", "a host");
         let port = reader.text("FUNCTIONS_CUSTOMHANDLER_PORT");
         let functions_port =
             if port.is_empty() { None } else { reader.parsed("FUNCTIONS_CUSTOMHANDLER_PORT", "a port number") };
@@ -210,6 +233,7 @@ impl Settings {
             url: Some(reader.text("IDENTITY_ENDPOINT")).filter(|url| !url.is_empty()),
             header: Secret::new(reader.text("IDENTITY_HEADER")),
         };
+        let identity_client_id = Some(reader.text("AZURE_CLIENT_ID")).filter(|id| !id.is_empty());
         let publisher_name = reader.text("PUBLISHER_NAME");
         let support_email = reader.text("SUPPORT_EMAIL");
         let (Some(listen), Some(simulator), true) = (listen, simulator, reader.errors.is_empty()) else {
@@ -233,9 +257,12 @@ impl Settings {
             publisher_api_keys,
             catalogue_file,
             ai_deployments_file,
-            azure_openai_key,
+            ai_keys,
+            jwt_secret,
+            fetch_private_hosts,
             functions_port,
             identity_endpoint,
+            identity_client_id,
         })
     }
 }

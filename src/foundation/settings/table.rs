@@ -143,6 +143,18 @@ pub const TABLE: &[Group] = &[
                 "JSON file that names the deployments behind `/v1` (docs/AI.md). Empty: the AI API has no models.",
             ),
             secret("AZURE_OPENAI_KEY", "Key of the Azure OpenAI resource, or of the OpenAI-compatible service."),
+            secret("AZURE_SPEECH_KEY", "Key of the Azure Speech resource."),
+            secret("AZURE_VISION_KEY", "Key of the Azure AI Vision resource."),
+            secret("AI_KEYS", "Further keys, for deployments that name one: `west=<key>, east=<key>`."),
+            secret(
+                "JWT_SECRET",
+                "Signs the short-lived tokens that customers mint from their keys (`POST /v1/tokens`). Empty: there are none.",
+            ),
+            setting(
+                "FETCH_PRIVATE_HOSTS",
+                "",
+                "Hosts, as `host` or `host:port`, that image addresses may name although they are private or without TLS. Everything else that customers name must be public and https.",
+            ),
         ],
     },
     Group {
@@ -175,6 +187,11 @@ pub const TABLE: &[Group] = &[
                 "IDENTITY_ENDPOINT",
                 "",
                 "Where a managed identity's tokens come from on Functions and App Service; without it the virtual machine's address is asked.",
+            ),
+            setting(
+                "AZURE_CLIENT_ID",
+                "",
+                "Client id of the user-assigned identity with which AI services are called. Empty: the system-assigned one.",
             ),
             secret("IDENTITY_HEADER", "Proves to that endpoint that we run on this host."),
         ],

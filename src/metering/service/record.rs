@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 
 use super::lanes::{self, Remembered, Waiting};
 use super::terms::{self, Held};
@@ -124,14 +125,35 @@ pub async fn judge(app: &Arc<App>, records: &[UsageRecord]) -> Result<Vec<Outcom
     Ok(outcomes)
 }
 
-/// Whether usage of these meters could be recorded now; asked before something is used.
-pub async fn admits(app: &App, resource: &Resource, meters: &[&str]) -> Result<Result<(), Refusal>, RecordError> {
+/// What one unit of a meter costs by the plan's list, whatever is included. Of tiers the dearest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPrice {
+    pub unit: Decimal,
+    pub currency: String,
+}
+
+impl ListPrice {
+    fn of(place: &Place, terms: &Terms) -> Self {
+        let tiers = place.meter.tiers.iter().filter_map(|tier| terms.dimension(&place.plan, &tier.dimension));
+        let dearest = tiers.max_by_key(|dimension| dimension.price);
+        let (price, currency) = dearest.map_or_else(Default::default, |terms| (terms.price, terms.currency));
+        Self { unit: price / Decimal::from(place.meter.per), currency }
+    }
+}
+
+/// Whether usage of these meters could be recorded now, and at what list prices; asked before something is used.
+pub async fn admits(
+    app: &App,
+    resource: &Resource,
+    meters: &[&str],
+) -> Result<Result<Vec<ListPrice>, Refusal>, RecordError> {
     let mut heads = repo::heads(app, &resource.key()).await?;
     let stored = Held::of(&mut heads);
     let Some(held) = terms::current(app, resource, stored, false).await? else { return Ok(Err(unknown(resource))) };
     if held.terms.lacks_plan() {
         return Err(RecordError::PlanUnknown);
     }
+    let mut prices = Vec::with_capacity(meters.len());
     for meter in meters {
         let record = UsageRecord {
             id: String::new(),
@@ -142,11 +164,17 @@ pub async fn admits(app: &App, resource: &Resource, meters: &[&str]) -> Result<R
             corrects: None,
             note: String::new(),
         };
-        if let Err(refusal) = place(&record, &held.terms, &heads.tally, &app.catalogue, app.clock.now()) {
-            return Ok(Err(refusal));
+        match place(&record, &held.terms, &heads.tally, &app.catalogue, app.clock.now()) {
+            Ok(place) => prices.push(ListPrice::of(&place, &held.terms)),
+            Err(refusal) => return Ok(Err(refusal)),
         }
     }
-    Ok(Ok(()))
+    Ok(Ok(prices))
+}
+
+/// An accepted record, by its id.
+pub async fn recorded(app: &App, resource: &Resource, id: &str) -> Result<Option<Recorded>, StoreError> {
+    Ok(repo::recorded(app, &resource.key(), id).await?.map(|(recorded, ..)| recorded))
 }
 
 fn unknown(resource: &Resource) -> Refusal {

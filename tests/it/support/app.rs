@@ -105,7 +105,11 @@ impl TestApp {
         let folder = Arc::new(TempDir::new().unwrap());
         let config = simulator.ai_config();
         let meters = serde_json::json!({ "input": "chat_tokens", "output": "chat_tokens" });
-        let entry = |model: &str, kind: &str, deployment: &str, priority: u32| serde_json::json!({ "model": model, "kind": kind, "endpoint": config.base_url, "deployment": deployment, "meters": meters, "priority": priority });
+        let entry = |model: &str, kind: &str, deployment: &str, priority: u32| {
+            let meters =
+                if kind == "embeddings" { serde_json::json!({ "input": "chat_tokens" }) } else { meters.clone() };
+            serde_json::json!({ "model": model, "kind": kind, "endpoint": config.base_url, "deployment": deployment, "meters": meters, "priority": priority })
+        };
         let dated = serde_json::json!({ "model": "chat", "kind": "chat", "endpoint": config.dated_base_url, "deployment": format!("{}-west", config.chat_model),
             "path": "dated", "api_version": "2024-10-21", "meters": meters, "priority": 2 });
         let list = serde_json::json!({ "deployments": [

@@ -1,22 +1,10 @@
-//! A stream of chat chunks on its way through: what the customer gets of each, and what it tells about usage (AI
-//! services contract 1.6 and 6.1).
+//! The chunks of a chat.
 
 use serde_json::{Value, json};
 
-use super::usage::Tokens;
-
-/// What becomes of one event of the service.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// Goes on to the customer.
-    Forward(String),
-    /// Is not for the customer.
-    Nothing,
-    /// `[DONE]`: everything was sent.
-    Done,
-    /// The service breaks off with an error.
-    Broken(String),
-}
+use super::{Step, data};
+use crate::ai::model::usage;
+use crate::ai::model::used::Used;
 
 /// What is known of a stream so far.
 #[derive(Debug, Clone, Default)]
@@ -25,11 +13,9 @@ pub struct ChatStream {
     model: String,
     /// Whether the customer asked for usage.
     wants_usage: bool,
-    pub tokens: Option<Tokens>,
-    /// Chunks with content: the last resort when no usage comes.
-    pub chunks: u64,
-    /// A choice has ended, or usage has come: the answer is whole.
-    pub finished: bool,
+    pub used: Option<Used>,
+    /// Chunks with content.
+    pub pieces: u64,
 }
 
 impl ChatStream {
@@ -38,26 +24,25 @@ impl ChatStream {
     }
 
     /// Takes in the data of one event.
-    pub fn take(&mut self, data: &str) -> Step {
-        let data = data.trim();
-        if data == "[DONE]" {
-            return Step::Done;
+    pub fn take(&mut self, text: &str) -> Step {
+        let text = text.trim();
+        if text == "[DONE]" {
+            return Step::Done(data(text));
         }
-        let Ok(mut chunk) = serde_json::from_str::<Value>(data) else {
+        let Ok(mut chunk) = serde_json::from_str::<Value>(text) else {
             return Step::Broken("the service sent something that is no JSON".to_owned());
         };
         if !chunk["error"].is_null() {
             let message = chunk["error"]["message"].as_str().unwrap_or("the service broke off").to_owned();
             return Step::Broken(message);
         }
-        if let Some(tokens) = Tokens::read(&chunk["usage"]) {
-            self.tokens = Some(tokens);
+        if let Some(used) = usage::tokens(&chunk["usage"]) {
+            self.used = Some(used);
         }
         let choices = chunk["choices"].as_array().cloned().unwrap_or_default();
         for choice in &choices {
-            self.finished |= choice["finish_reason"].is_string();
             let delta = &choice["delta"];
-            self.chunks += u64::from(
+            self.pieces += u64::from(
                 delta["content"].as_str().is_some_and(|text| !text.is_empty()) || !delta["tool_calls"].is_null(),
             );
         }
@@ -83,13 +68,14 @@ impl ChatStream {
                 choice["delta"] = json!({});
             }
         }
-        Step::Forward(chunk.to_string())
+        Step::Forward(data(&chunk.to_string()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ai::model::used::Part;
 
     #[test]
     fn chunks_go_on_with_our_model_and_usage_only_where_it_was_asked_for() {
@@ -101,17 +87,16 @@ mod tests {
             let mut stream = ChatStream::new("chat", wants);
             assert_eq!(stream.take(filter), Step::Nothing);
             let Step::Forward(text) = stream.take(content) else { panic!() };
-            let chunk: Value = serde_json::from_str(&text).unwrap();
+            let chunk: Value = serde_json::from_str(text.strip_prefix("data: ").unwrap()).unwrap();
             assert_eq!(
                 (chunk["model"].as_str(), chunk.as_object().unwrap().contains_key("usage")),
                 (Some("chat"), wants)
             );
-            assert!(!stream.finished);
             let Step::Forward(text) = stream.take(end) else { panic!() };
-            assert!(serde_json::from_str::<Value>(&text).unwrap()["choices"][0]["delta"].is_object());
+            assert!(text.contains(r#""delta":{}"#), "{text}");
             assert_eq!(matches!(stream.take(usage), Step::Forward(_)), wants);
-            assert_eq!(stream.take("[DONE]"), Step::Done);
-            assert_eq!((stream.tokens.unwrap().output, stream.chunks, stream.finished), (2, 1, true));
+            assert_eq!(stream.take("[DONE]"), Step::Done("data: [DONE]\n\n".into()));
+            assert_eq!((stream.used.unwrap().get(Part::Output), stream.pieces), (2, 1));
         }
         let mut stream = ChatStream::new("chat", false);
         assert_eq!(stream.take(r#"{"error":{"message":"too busy"}}"#), Step::Broken("too busy".into()));

@@ -1,10 +1,14 @@
 //! Outward HTTP: one pooled client for everybody, with time-outs, without redirects. Whoever retries says so in the
 //! one policy table below.
 
+mod fetch;
+
 use std::time::Duration;
 
 use backon::ExponentialBuilder;
 use url::Url;
+
+pub use fetch::{FetchError, Fetcher};
 
 /// Longest wait for a connection, and for a whole exchange.
 const CONNECT: Duration = Duration::from_secs(3);

@@ -1,0 +1,156 @@
+//! What a file of audio is: its container, and how long it plays, measured packet by packet without decoding. What a
+//! header claims is not believed: the length is what is billed.
+
+use bytes::Bytes;
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_OPUS, CODEC_ID_PCM_S16LE};
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, TrackType};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::meta::MetadataOptions;
+
+/// The largest file, as OpenAI has it (contract 1.13).
+pub const LARGEST: usize = 25 * 1024 * 1024;
+/// The longest one that a service takes in one piece (contract 2.3).
+pub const LONGEST_MS: u64 = 2 * 60 * 60 * 1000;
+
+/// A file of audio that can be read.
+#[derive(Debug, Clone)]
+pub struct Audio {
+    pub bytes: Bytes,
+    pub name: String,
+    pub content_type: &'static str,
+    pub duration_ms: u64,
+    /// The content type by which Azure Speech takes it as short audio, where it does (contract 2.2).
+    pub short: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AudioError {
+    #[error("The file is empty.")]
+    Empty,
+    #[error("The file is larger than 25 MiB.")]
+    TooLarge,
+    #[error("The file is no audio that can be read; MP3, MP4, M4A, WAV, WebM, OGG and FLAC can.")]
+    Unreadable,
+    #[error("The file is in a known container and has no audio in it.")]
+    Silent,
+    #[error("The audio is longer than 2 hours; split it.")]
+    TooLong,
+}
+
+impl Audio {
+    /// Reads a file to its end. Takes a moment of computing for large ones.
+    pub fn read(bytes: Bytes, name: &str) -> Result<Self, AudioError> {
+        if bytes.is_empty() {
+            return Err(AudioError::Empty);
+        }
+        if bytes.len() > LARGEST {
+            return Err(AudioError::TooLarge);
+        }
+        let source = Box::new(std::io::Cursor::new(bytes.clone()));
+        let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
+        let (formats, metadata) = (FormatOptions::default(), MetadataOptions::default());
+        let mut reader = symphonia::default::get_probe()
+            .probe(&Hint::new(), stream, formats, metadata)
+            .map_err(|_| AudioError::Unreadable)?;
+        let track = reader.default_track(TrackType::Audio).ok_or(AudioError::Silent)?;
+        let (id, base) = (track.id, track.time_base.ok_or(AudioError::Silent)?);
+        let short = match &track.codec_params {
+            Some(CodecParameters::Audio(codec)) => {
+                let mono_16k = codec.sample_rate == Some(16_000)
+                    && codec.channels.as_ref().is_some_and(|channels| channels.count() == 1);
+                match codec.codec {
+                    CODEC_ID_PCM_S16LE if mono_16k => Some("audio/wav; codecs=audio/pcm; samplerate=16000"),
+                    CODEC_ID_OPUS => Some("audio/ogg; codecs=opus"),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        let container = reader.format_info().short_name;
+        let (mut ticks, mut last) = (0_u64, 0_u64);
+        // A file that breaks off plays up to there.
+        while let Ok(Some(packet)) = reader.next_packet() {
+            if packet.track_id == id {
+                ticks = ticks.saturating_add(packet.dur.get());
+                // Packets of WebM do not tell how long they are.
+                last = last.max(u64::try_from(packet.pts.get()).unwrap_or(0).saturating_add(packet.dur.get()));
+            }
+        }
+        let (numerator, denominator) = (u128::from(base.numer.get()), u128::from(base.denom.get()));
+        let ms = u128::from(ticks.max(last)) * 1000 * numerator / denominator;
+        let duration_ms = u64::try_from(ms).unwrap_or(u64::MAX);
+        match duration_ms {
+            0 => Err(AudioError::Silent),
+            ms if ms > LONGEST_MS => Err(AudioError::TooLong),
+            _ => {
+                let content_type = content_type(container);
+                let name = if name.is_empty() { "audio" } else { name }.to_owned();
+                let short = short.filter(|_| matches!(container, "wave" | "ogg"));
+                Ok(Self { bytes, name, content_type, duration_ms, short })
+            }
+        }
+    }
+}
+
+fn content_type(container: &str) -> &'static str {
+    match container {
+        "wave" => "audio/wav",
+        "ogg" => "audio/ogg",
+        "flac" => "audio/flac",
+        "mp3" | "mp2" | "mp1" => "audio/mpeg",
+        "isomp4" => "audio/mp4",
+        "matroska" => "audio/webm",
+        "aac" => "audio/aac",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A WAV file of silence.
+    fn wav(rate: u32, channels: u16, ms: u32, claimed: Option<u32>) -> Bytes {
+        let length = rate * u32::from(channels) * 2 / 1000 * ms;
+        let claimed = claimed.unwrap_or(length);
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(b"RIFF");
+        bytes.extend_from_slice(&(36 + claimed).to_le_bytes());
+        bytes.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0");
+        bytes.extend_from_slice(&channels.to_le_bytes());
+        bytes.extend_from_slice(&rate.to_le_bytes());
+        bytes.extend_from_slice(&(rate * u32::from(channels) * 2).to_le_bytes());
+        bytes.extend_from_slice(&(channels * 2).to_le_bytes());
+        bytes.extend_from_slice(b"\x10\0data");
+        bytes.extend_from_slice(&claimed.to_le_bytes());
+        bytes.resize(bytes.len() + length as usize, 0);
+        bytes.into()
+    }
+
+    #[test]
+    fn length_is_measured_and_not_believed() {
+        let read = |bytes| Audio::read(bytes, "a.wav").map(|audio| audio.duration_ms);
+        assert_eq!(read(wav(16_000, 1, 1_500, None)), Ok(1_500));
+        assert_eq!(read(wav(48_000, 2, 2_000, None)), Ok(2_000));
+        // The header claims an hour of which a second is there.
+        let Ok(ms) = read(wav(16_000, 1, 1_000, Some(16_000 * 2 * 3600))) else { panic!() };
+        assert!((900..=1_100).contains(&ms), "{ms}");
+        let short = |bytes| Audio::read(bytes, "").unwrap().short.is_some();
+        assert!(
+            short(wav(16_000, 1, 100, None)) && !short(wav(44_100, 1, 100, None)) && !short(wav(16_000, 2, 100, None))
+        );
+    }
+
+    #[test]
+    fn what_is_no_audio_is_told_apart() {
+        let read = |bytes: &[u8]| Audio::read(Bytes::copy_from_slice(bytes), "x").unwrap_err();
+        assert_eq!(read(b""), AudioError::Empty);
+        assert_eq!(read(b"just some text that is certainly no audio"), AudioError::Unreadable);
+        assert_eq!(read(&[0; 4096]), AudioError::Unreadable);
+        assert_eq!(Audio::read(wav(16_000, 1, 0, None), "").unwrap_err(), AudioError::Silent);
+        assert_eq!(Audio::read(vec![0; LARGEST + 1].into(), "").unwrap_err(), AudioError::TooLarge);
+        assert_eq!(Audio::read(wav(1_000, 1, 7_300_000, None), "").unwrap_err(), AudioError::TooLong);
+    }
+}

@@ -1,0 +1,237 @@
+//! What a JSON request asks for: how much it may use at most, what of it we do not pass on, and which addresses it names.
+
+use serde_json::{Value, json};
+
+use super::deployments::{Deployment, Kind, PathStyle};
+use super::used::{Part, Used};
+
+/// About so many characters are a token, where nobody counted.
+const CHARACTERS_PER_TOKEN: u64 = 4;
+/// More than any documented model takes for one image in its finest detail.
+const TOKENS_OF_AN_IMAGE: u64 = 50_000;
+
+/// A refusal: the field, and what is wrong with it.
+pub type Wrong = (&'static str, &'static str);
+
+/// Characters of all texts in a value, data of images left out.
+pub fn length(value: &Value) -> u64 {
+    match value {
+        Value::String(text) if text.starts_with("data:") => 0,
+        Value::String(text) => text.chars().count() as u64,
+        Value::Array(items) => items.iter().map(length).sum(),
+        Value::Object(fields) => fields.values().map(length).sum(),
+        _ => 0,
+    }
+}
+
+/// A guess at tokens.
+pub fn tokens(characters: u64) -> u64 {
+    characters.div_ceil(CHARACTERS_PER_TOKEN)
+}
+
+/// Images anywhere in a value.
+fn images(value: &Value) -> u64 {
+    match value {
+        Value::Array(items) => items.iter().map(images).sum(),
+        Value::Object(fields) => {
+            let own = u64::from(fields.contains_key("image_url"));
+            own + fields.iter().filter(|(name, _)| *name != "image_url").map(|(_, value)| images(value)).sum::<u64>()
+        }
+        _ => 0,
+    }
+}
+
+/// Bytes of everything, which no count of its tokens exceeds; data of images left out.
+fn bytes(value: &Value) -> u64 {
+    match value {
+        Value::String(text) if text.starts_with("data:") => 0,
+        Value::String(text) => text.len() as u64 + 3,
+        Value::Array(items) => 2 + items.iter().map(bytes).sum::<u64>(),
+        Value::Object(fields) => {
+            2 + fields.iter().map(|(name, value)| name.len() as u64 + 4 + bytes(value)).sum::<u64>()
+        }
+        other => other.to_string().len() as u64 + 1,
+    }
+}
+
+/// Tokens that the answer may have, if the request says so.
+pub fn asked_output(kind: Kind, body: &Value) -> Option<u64> {
+    let names: &[&str] = match kind {
+        Kind::Responses => &["max_output_tokens"],
+        _ => &["max_completion_tokens", "max_tokens"],
+    };
+    names.iter().find_map(|name| body[*name].as_u64())
+}
+
+/// The most that a deployment can use for a request.
+pub fn worst(kind: Kind, body: &Value, deployment: &Deployment) -> Used {
+    let input = bytes(body).saturating_add(images(body) * TOKENS_OF_AN_IMAGE);
+    match kind {
+        Kind::Chat | Kind::Responses => {
+            let each = asked_output(kind, body).unwrap_or(deployment.max_output_tokens);
+            let answers = body["n"].as_u64().unwrap_or(1).max(1);
+            Used::of(Part::Input, input).and(Part::Output, each.saturating_mul(answers))
+        }
+        Kind::Image => {
+            // Tokens of images are known for the largest size and best quality, and not beyond.
+            let made = body["n"].as_u64().unwrap_or(1).max(1);
+            Used::of(Part::Input, input).and(Part::Images, made).and(Part::Output, made.saturating_mul(10_000))
+        }
+        _ => Used::of(Part::Input, input),
+    }
+}
+
+/// Checks what we would not pass on: what is stored, works later, or costs what no usage tells.
+pub fn check(kind: Kind, body: &Value) -> Result<(), Wrong> {
+    if !body["data_sources"].is_null() {
+        return Err(("data_sources", "Data sources are not offered."));
+    }
+    for field in ["n", "max_tokens", "max_completion_tokens", "max_output_tokens"] {
+        if !body[field].is_null() && body[field].as_u64().is_none_or(|number| number == 0) {
+            return Err(("n", "`n` and the limits of tokens are whole numbers of at least 1."));
+        }
+    }
+    if kind == Kind::Image && body["stream"] == true {
+        return Err(("stream", "Images are not streamed."));
+    }
+    if kind != Kind::Responses {
+        return Ok(());
+    }
+    if body["background"] == true {
+        return Err(("background", "Responses in the background are not offered."));
+    }
+    if !body["previous_response_id"].is_null() || !body["conversation"].is_null() {
+        return Err(("previous_response_id", "Nothing is stored here; send the whole conversation as `input`."));
+    }
+    let tools = body["tools"].as_array().into_iter().flatten();
+    if tools.map(|tool| tool["type"].as_str().unwrap_or_default()).any(|kind| !matches!(kind, "function" | "custom")) {
+        return Err(("tools", "Only tools of the types `function` and `custom` are offered."));
+    }
+    Ok(())
+}
+
+/// Names the deployment as its family wants it, keeps the service from storing anything, and asks for usage: without it
+/// there is nothing exact to bill by.
+pub fn address_to(kind: Kind, body: &mut Value, deployment: &Deployment, budgeted: bool) {
+    let capped = asked_output(kind, body).is_some();
+    let stream = body["stream"] == true;
+    let Some(fields) = body.as_object_mut() else { return };
+    match deployment.path {
+        PathStyle::V1 => fields.insert("model".to_owned(), deployment.deployment.clone().into()),
+        PathStyle::Dated => fields.remove("model"),
+    };
+    match kind {
+        Kind::Responses => {
+            fields.insert("store".to_owned(), false.into());
+        }
+        Kind::Chat => {
+            fields.remove("store");
+        }
+        _ => {}
+    }
+    if budgeted && !capped && matches!(kind, Kind::Chat | Kind::Responses) {
+        let name = if kind == Kind::Responses { "max_output_tokens" } else { "max_completion_tokens" };
+        fields.insert(name.to_owned(), deployment.max_output_tokens.into());
+    }
+    if kind == Kind::Chat && stream {
+        if deployment.stream_usage {
+            let options = fields.entry("stream_options").or_insert_with(|| json!({}));
+            if !options.is_object() {
+                *options = json!({});
+            }
+            options["include_usage"] = true.into();
+        } else {
+            fields.remove("stream_options");
+        }
+    }
+}
+
+/// The places of image addresses in a request: chat has `image_url.url`, responses have `image_url`.
+pub fn image_addresses<'a>(value: &'a mut Value, found: &mut Vec<&'a mut Value>) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| image_addresses(item, found)),
+        Value::Object(fields) => {
+            for (name, value) in fields.iter_mut() {
+                match (name.as_str(), value) {
+                    ("image_url", Value::Object(inner)) => found.extend(inner.get_mut("url")),
+                    ("image_url", value) => found.push(value),
+                    (_, value) => image_addresses(value, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether files are named by their address, which nobody fetches here.
+pub fn names_files(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(names_files),
+        Value::Object(fields) => fields.contains_key("file_url") || fields.values().any(names_files),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment() -> Deployment {
+        let entry = json!({"model": "chat", "kind": "chat", "endpoint": "https://x.example", "deployment": "d", "meters": {}, "max_output_tokens": 100});
+        serde_json::from_value(entry).unwrap()
+    }
+
+    #[test]
+    fn the_worst_case_is_never_below_what_can_come() {
+        let text = "你好 hello";
+        let body = json!({"model": "chat", "messages": [{"role": "user", "content": [{"type": "text", "text": text},
+            {"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{}", "A".repeat(1_000_000))}}]}], "n": 3});
+        let worst = worst(Kind::Chat, &body, &deployment());
+        assert_eq!(worst.get(Part::Output), 300);
+        assert!((50_000..50_500).contains(&worst.get(Part::Input)), "{worst:?}");
+        assert_eq!(super::worst(Kind::Chat, &json!({"max_tokens": 7}), &deployment()).get(Part::Output), 7);
+        assert!(
+            super::worst(Kind::Embeddings, &json!({"input": text}), &deployment()).get(Part::Input)
+                >= text.len() as u64
+        );
+    }
+
+    #[test]
+    fn what_would_be_stored_or_cost_more_is_refused() {
+        for (kind, body, field) in [
+            (Kind::Responses, json!({"background": true}), "background"),
+            (Kind::Responses, json!({"previous_response_id": "resp_1"}), "previous_response_id"),
+            (Kind::Responses, json!({"tools": [{"type": "web_search"}]}), "tools"),
+            (Kind::Chat, json!({"data_sources": []}), "data_sources"),
+            (Kind::Chat, json!({"max_tokens": 0}), "n"),
+            (Kind::Chat, json!({"n": "many"}), "n"),
+            (Kind::Image, json!({"stream": true}), "stream"),
+        ] {
+            assert_eq!(check(kind, &body).unwrap_err().0, field);
+        }
+        assert_eq!(check(Kind::Responses, &json!({"tools": [{"type": "function"}], "max_output_tokens": 5})), Ok(()));
+    }
+
+    #[test]
+    fn a_request_is_made_fit_for_its_deployment() {
+        let mut body = json!({"model": "chat", "stream": true, "stream_options": null, "store": true});
+        address_to(Kind::Chat, &mut body, &deployment(), true);
+        assert_eq!(
+            body,
+            json!({"model": "d", "stream": true, "stream_options": {"include_usage": true}, "max_completion_tokens": 100})
+        );
+        let mut body = json!({"model": "chat", "max_output_tokens": 5});
+        address_to(Kind::Responses, &mut body, &deployment(), true);
+        assert_eq!(body, json!({"model": "d", "max_output_tokens": 5, "store": false}));
+    }
+
+    #[test]
+    fn image_addresses_are_found_in_both_shapes() {
+        let mut body = json!({"messages": [{"content": [{"image_url": {"url": "https://a.example"}}]}], "input": [{"content": [{"type": "input_image", "image_url": "https://b.example"}]}]});
+        let mut found = Vec::new();
+        image_addresses(&mut body, &mut found);
+        let mut texts: Vec<&str> = found.iter().filter_map(|value| value.as_str()).collect();
+        texts.sort_unstable();
+        assert_eq!(texts, ["https://a.example", "https://b.example"]);
+    }
+}

@@ -1,0 +1,364 @@
+//! Audio: from speech to text in OpenAI's formats, whoever listens, and from text to speech.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::{StatusCode, header};
+use reqwest::multipart::Form;
+use serde_json::{Value, json};
+
+use super::admission::{Wish, admit, client, with_limits};
+use super::ask::{ask, unrecorded};
+use super::meter::{self, Call};
+use crate::ai::client::speech::{Hearing, file};
+use crate::ai::client::{self as service, AiClient, UpstreamError};
+use crate::ai::model::audio::Audio;
+use crate::ai::model::deployments::{Deployment, Kind, PathStyle, Provider};
+use crate::ai::model::stream::data;
+use crate::ai::model::transcript::{Format, Wanted};
+use crate::ai::model::used::{Basis, Part, Used};
+use crate::ai::model::{spoken, usage};
+use crate::app::App;
+use crate::foundation::problem::Problem;
+use crate::foundation::web::{Body, Request, Response, respond, with_header};
+use crate::identity::ApiKey;
+
+/// The longest text of one call (AI services contract 1.13).
+const LONGEST_TEXT: usize = 4096;
+/// Our own measure of a file and the service's word differ by more than this: somebody should look.
+const ODD_MS: u64 = 2_000;
+
+/// A form with a file, as OpenAI's SDKs send it.
+#[derive(Debug, Default)]
+struct Upload {
+    file: Option<(Bytes, String)>,
+    /// All other fields, in their order.
+    fields: Vec<(String, String)>,
+}
+
+impl Upload {
+    fn get(&self, name: &str) -> &str {
+        self.fields.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    fn has(&self, name: &str, value: &str) -> bool {
+        self.fields.iter().any(|(known, text)| known == name && text == value)
+    }
+
+    async fn read(request: &Request) -> Result<Self, Problem> {
+        let wrong = |text: String| Problem::bad_request("invalid_form", text);
+        let boundary = multer::parse_boundary(request.header(header::CONTENT_TYPE).unwrap_or_default())
+            .map_err(|_| wrong("The body must be multipart/form-data, with a file.".to_owned()))?;
+        let body = request.body.clone();
+        let once = futures_util::stream::once(async move { Ok::<_, std::convert::Infallible>(body) });
+        let mut parts = multer::Multipart::new(once, boundary);
+        let mut upload = Self::default();
+        let unread = |error: multer::Error| wrong(format!("The form can not be read: {error}."));
+        while let Some(part) = parts.next_field().await.map_err(unread)? {
+            let name = part.name().unwrap_or_default().to_owned();
+            if name == "file" {
+                let file_name = part.file_name().unwrap_or_default().to_owned();
+                upload.file = Some((part.bytes().await.map_err(unread)?, file_name));
+            } else {
+                let text = part.text().await.map_err(unread)?;
+                upload.fields.push((name, text));
+            }
+        }
+        Ok(upload)
+    }
+}
+
+/// `POST /v1/audio/transcriptions` and `/v1/audio/translations`.
+pub async fn hear(app: Arc<App>, request: Request, key: ApiKey, kind: Kind) -> Result<Response, Problem> {
+    let upload = Upload::read(&request).await?;
+    let missing = |field| Problem::bad_request("missing_field", format!("`{field}` is missing.")).field(field);
+    let model = upload.get("model").to_owned();
+    if model.is_empty() {
+        return Err(missing("model"));
+    }
+    let (bytes, name) = upload.file.clone().ok_or_else(|| missing("file"))?;
+    let format = Format::read(upload.get("response_format")).ok_or_else(|| {
+        Problem::bad_request("invalid_value", format!("The format must be one of {}.", Format::NAMES))
+            .field("response_format")
+    })?;
+    let audio = tokio::task::spawn_blocking(move || Audio::read(bytes, &name)).await.map_err(Problem::internal)?;
+    let audio = audio.map_err(|error| {
+        let too_large = matches!(error, crate::ai::model::audio::AudioError::TooLarge);
+        let problem = Problem::bad_request("invalid_audio", error.to_string()).field("file");
+        if too_large { problem.status(StatusCode::PAYLOAD_TOO_LARGE) } else { problem }
+    })?;
+    let task = tokio::spawn(async move { listen(app, request, key, kind, model, upload, format, audio).await });
+    task.await.map_err(Problem::internal)?
+}
+
+/// What was heard, in the customer's format, and how long it was by the service's word.
+struct Heard {
+    text: String,
+    told_ms: Option<u64>,
+}
+
+#[expect(clippy::too_many_arguments, reason = "a form and who sent it")]
+async fn listen(
+    app: Arc<App>,
+    request: Request,
+    key: ApiKey,
+    kind: Kind,
+    model: String,
+    upload: Upload,
+    format: Format,
+    audio: Audio,
+) -> Result<Response, Problem> {
+    let worst = Used::of(Part::AudioMs, audio.duration_ms);
+    let wish = Wish { request: &request.id, key: &key, model: &model, kind, tokens: 0, worst: &|_| worst.clone() };
+    let (mut call, deployments) = admit(&app, &wish).await?;
+    let ai = client(&app)?;
+    let asking = ask(&app, &call, &deployments, |deployment| {
+        let (upload, audio) = (&upload, &audio);
+        async move { heard(ai, &deployment, kind, upload, format, audio).await }
+    });
+    let (heard, deployment) = match asking.await {
+        Ok(answered) => answered,
+        Err(unanswered) => return unanswered.into_response(),
+    };
+    // The service's own word; but a zero for audio that plays is no word.
+    let (ms, basis) = match heard.told_ms.filter(|ms| *ms > 0) {
+        Some(ms) => (ms, Basis::Upstream),
+        None => (audio.duration_ms, Basis::Measured),
+    };
+    if ms.abs_diff(audio.duration_ms) > ODD_MS {
+        tracing::warn!(request = %call.request, told = ms, measured = audio.duration_ms, "the length of audio is in doubt");
+    }
+    // More than was reserved and can be seen in the file is nobody's debt.
+    let ms = ms.min(audio.duration_ms + ODD_MS);
+    meter::record(&app, &mut call, &deployment, &Used::of(Part::AudioMs, ms), basis).await.map_err(|_| unrecorded())?;
+    let response = if upload.get("stream") == "true" && format.is_json() {
+        respond(StatusCode::OK, "text/event-stream; charset=utf-8", events(&heard.text, ms))
+    } else {
+        respond(StatusCode::OK, format.content_type(), heard.text)
+    };
+    Ok(with_limits(response, &call.hold.inside))
+}
+
+async fn heard(
+    ai: &AiClient,
+    deployment: &Deployment,
+    kind: Kind,
+    upload: &Upload,
+    format: Format,
+    audio: &Audio,
+) -> Result<Heard, UpstreamError> {
+    if deployment.provider == Provider::Openai {
+        return passed_on(ai, deployment, upload, format, audio).await;
+    }
+    let hearing = Hearing {
+        language: upload.get("language").to_owned(),
+        prompt: upload.get("prompt").to_owned(),
+        speakers: format == Format::DiarizedJson,
+        translate: kind == Kind::Translation,
+    };
+    let mut transcript = match deployment.provider {
+        Provider::AzureSpeechShort => ai.hear_short(deployment, audio, &hearing).await?,
+        _ => ai.hear(deployment, audio, &hearing).await?,
+    };
+    let told_ms = Some(transcript.duration_ms);
+    transcript.duration_ms = if transcript.duration_ms == 0 { audio.duration_ms } else { transcript.duration_ms };
+    let words = upload.has("timestamp_granularities[]", "word");
+    let wanted = Wanted {
+        format,
+        task: if kind == Kind::Translation { "translate" } else { "transcribe" },
+        words,
+        segments: !words || upload.has("timestamp_granularities[]", "segment"),
+    };
+    Ok(Heard { text: transcript.render(wanted), told_ms })
+}
+
+/// The form as it came, to a service that speaks as OpenAI does.
+async fn passed_on(
+    ai: &AiClient,
+    deployment: &Deployment,
+    upload: &Upload,
+    format: Format,
+    audio: &Audio,
+) -> Result<Heard, UpstreamError> {
+    let mut form = Form::new().part("file", file(audio)?);
+    if deployment.path == PathStyle::V1 {
+        form = form.text("model", deployment.deployment.clone());
+    }
+    for (name, value) in &upload.fields {
+        if name != "model" && name != "stream" {
+            form = form.text(name.clone(), value.clone());
+        }
+    }
+    let response = ai.form(deployment, form).await?;
+    if !format.is_json() {
+        let text = String::from_utf8(service::whole(response).await?)
+            .map_err(|_| UpstreamError::unreadable("it is no text"))?;
+        // Proxies answer with their own pages, too.
+        return if text.trim_start().starts_with('<') {
+            Err(UpstreamError::unreadable("it is a page"))
+        } else {
+            Ok(Heard { text, told_ms: None })
+        };
+    }
+    let mut answer = service::object(response).await?;
+    if !answer["text"].is_string() {
+        return Err(UpstreamError::unreadable("it has no text"));
+    }
+    let told_ms = usage::audio_ms(&answer);
+    if answer["usage"].is_null() {
+        let seconds = told_ms.unwrap_or(audio.duration_ms).div_ceil(1000);
+        answer["usage"] = json!({ "type": "duration", "seconds": seconds });
+    }
+    Ok(Heard { text: answer.to_string(), told_ms })
+}
+
+/// A whole transcript as the events that a streaming SDK reads: the text at once, then the end.
+fn events(text: &str, ms: u64) -> String {
+    let answer: Value = serde_json::from_str(text).unwrap_or_default();
+    let text = answer["text"].as_str().unwrap_or_default();
+    let delta = json!({ "type": "transcript.text.delta", "delta": text });
+    let usage = json!({ "type": "duration", "seconds": ms.div_ceil(1000) });
+    let done = json!({ "type": "transcript.text.done", "text": text, "usage": usage });
+    format!("{}{}{}", data(&delta.to_string()), data(&done.to_string()), data("[DONE]"))
+}
+
+/// What is to be spoken, as it was asked for.
+#[derive(Debug, Clone)]
+struct Speech {
+    input: String,
+    voice: String,
+    format: String,
+    speed: f64,
+    /// The whole request, for services that speak as OpenAI does.
+    body: Value,
+}
+
+fn speech(body: Value) -> Result<Speech, Problem> {
+    let wrong = |field: &'static str, text: String| Problem::bad_request("invalid_value", text).field(field);
+    let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+    let (input, voice) = (text("input"), text("voice"));
+    if input.trim().is_empty() || input.chars().count() > LONGEST_TEXT {
+        return Err(wrong("input", format!("The text must have 1 to {LONGEST_TEXT} characters.")));
+    }
+    if voice.is_empty() {
+        return Err(wrong("voice", "The voice is not named.".to_owned()));
+    }
+    let format = body["response_format"].as_str().unwrap_or("mp3").to_owned();
+    if spoken::content_type(&format).is_none() {
+        return Err(wrong("response_format", "The format must be one of mp3, opus, aac, flac, wav, pcm.".to_owned()));
+    }
+    let speed = if body["speed"].is_null() { Some(1.0) } else { body["speed"].as_f64() };
+    let speed = speed.filter(|speed| (0.25..=4.0).contains(speed));
+    let speed = speed.ok_or_else(|| wrong("speed", "The speed must be between 0.25 and 4.".to_owned()))?;
+    if !matches!(body["stream_format"].as_str(), None | Some("audio")) {
+        return Err(wrong("stream_format", "Speech is answered as audio.".to_owned()));
+    }
+    Ok(Speech { input, voice, format, speed, body })
+}
+
+/// `POST /v1/audio/speech`.
+pub async fn speak(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let body: Value = serde_json::from_slice(&request.body)
+        .map_err(|error| Problem::bad_request("invalid_json", format!("The body is not JSON: {error}.")))?;
+    let Some(model) = body["model"].as_str().map(str::to_owned) else {
+        return Err(Problem::bad_request("missing_model", "The model is not named.").field("model"));
+    };
+    let speech = speech(body)?;
+    let task = tokio::spawn(async move { say(app, request, key, model, speech).await });
+    task.await.map_err(Problem::internal)?
+}
+
+/// How many characters a deployment's service bills for a text.
+fn characters(deployment: &Deployment, text: &str) -> u64 {
+    match deployment.provider {
+        Provider::Openai => text.chars().count() as u64,
+        _ => spoken::characters(text),
+    }
+}
+
+async fn say(app: Arc<App>, request: Request, key: ApiKey, model: String, speech: Speech) -> Result<Response, Problem> {
+    let worst = |deployment: &Deployment| Used::of(Part::Characters, characters(deployment, &speech.input));
+    let wish = Wish { request: &request.id, key: &key, model: &model, kind: Kind::Speech, tokens: 0, worst: &worst };
+    let (call, deployments) = admit(&app, &wish).await?;
+    let ai = client(&app)?;
+    let asking = ask(&app, &call, &deployments, |deployment| {
+        let speech = &speech;
+        async move { spoken_by(ai, &deployment, speech).await }
+    });
+    let (audio, deployment) = match asking.await {
+        Ok(answered) => answered,
+        Err(unanswered) => return unanswered.into_response(),
+    };
+    let used = worst(&deployment);
+    let content = spoken::content_type(&speech.format).unwrap_or("application/octet-stream");
+    let mut response = with_limits(respond(StatusCode::OK, content, Vec::new()), &call.hold.inside);
+    *response.body_mut() = flow(app, call, deployment, audio, used);
+    Ok(with_header(response, header::CACHE_CONTROL, "no-store"))
+}
+
+async fn spoken_by(
+    ai: &AiClient,
+    deployment: &Deployment,
+    speech: &Speech,
+) -> Result<reqwest::Response, UpstreamError> {
+    let unfit = |text: &str| UpstreamError::Unfit(text.to_owned());
+    let response = if deployment.provider == Provider::Openai {
+        let mut body = speech.body.clone();
+        if deployment.path == PathStyle::V1 {
+            body["model"] = deployment.deployment.clone().into();
+        } else if let Some(fields) = body.as_object_mut() {
+            fields.remove("model");
+        }
+        ai.json(deployment, &body).await?
+    } else {
+        let (azure, _) =
+            spoken::output_format(&speech.format).ok_or_else(|| unfit("This model speaks mp3, opus, wav and pcm."))?;
+        let voice = spoken::voice(&speech.voice);
+        if !spoken::is_voice(&voice) {
+            return Err(unfit(
+                "There is no such voice; use one of OpenAI's names, or Azure's such as en-US-AvaMultilingualNeural.",
+            ));
+        }
+        ai.speak(deployment, spoken::ssml(&speech.input, &voice, speech.speed), azure).await?
+    };
+    let content = service::header(&response, header::CONTENT_TYPE);
+    if content.starts_with("audio/") || content.starts_with("application/octet-stream") || content.is_empty() {
+        Ok(response)
+    } else {
+        Err(UpstreamError::Unreadable(format!("it is {content} and no audio")))
+    }
+}
+
+/// Audio on its way to the customer: the last piece is held back until the record is durable. A break of the service
+/// breaks the answer, too, and is not billed; who hangs up pays, because the service speaks the whole text.
+fn flow(app: Arc<App>, mut call: Call, deployment: Arc<Deployment>, audio: reqwest::Response, used: Used) -> Body {
+    let (customer, mut receiver) = tokio::sync::mpsc::channel::<std::io::Result<Bytes>>(8);
+    tokio::spawn(async move {
+        let mut pieces = audio.bytes_stream();
+        let mut held = None;
+        while let Some(piece) = pieces.next().await {
+            match piece {
+                Ok(piece) => {
+                    if let Some(before) = held.replace(piece) {
+                        // Nobody misses it if the customer has gone; what is left is read for nothing, and briefly.
+                        let _ = customer.send(Ok(before)).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(request = %call.request, error = %error.without_url(), "speech broke off");
+                    let _ = customer.send(Err(std::io::Error::other("the service broke off"))).await;
+                    return;
+                }
+            }
+        }
+        let recorded = meter::record(&app, &mut call, &deployment, &used, Basis::Measured).await;
+        let last = match (recorded, held) {
+            (Ok(()), Some(last)) => Ok(last),
+            (Ok(()), None) => return,
+            (Err(error), _) => Err(std::io::Error::other(error)),
+        };
+        let _ = customer.send(last).await;
+    });
+    Body::Stream(Box::pin(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))))
+}
