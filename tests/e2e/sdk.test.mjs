@@ -7,35 +7,24 @@ import { join } from 'node:path';
 import test, { after, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { badge, comes, openAs, SETTLING, startBrowser, startDemo } from './support.mjs';
+import { buyKey, SETTLING, startDemo } from './support.mjs';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const tools = createRequire(join(ROOT, 'tests/tools/package.json'));
 const { default: OpenAI, APIError } = tools('openai');
 
-const CLARA = 'clara@contoso.example';
 let demo;
-let browser;
 let client;
 let subscription;
 
 before(async () => {
   demo = await startDemo();
-  browser = await startBrowser();
-  subscription = await demo.buy({ plan: 'metered', buyer: CLARA });
-  const page = await browser.newPage();
-  await openAs(page, `${demo.microsoft}/configure/${subscription}`, CLARA);
-  await page.getByRole('button', { name: 'Activate subscription' }).click();
-  await comes(badge(page, 'Active'));
-  await page.goto(`${demo.product}/portal/subscriptions/${subscription}/keys`);
-  await page.getByLabel('Name').first().fill('SDK');
-  await page.locator('form[action$="/keys"] button').click();
-  const apiKey = (await page.locator('main').innerText()).match(/mgk-[0-9a-f]{12}-[\w-]{43}/)[0];
-  client = new OpenAI({ apiKey, baseURL: `${demo.product}/v1` });
+  const bought = await buyKey(demo, 'clara@contoso.example');
+  subscription = bought.subscription;
+  client = new OpenAI({ apiKey: bought.apiKey, baseURL: `${demo.product}/v1` });
 });
 
 after(async () => {
-  await browser?.close();
   await demo?.stop();
 });
 
