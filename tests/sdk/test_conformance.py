@@ -8,9 +8,11 @@ import asyncio
 import base64
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from openai import (
+    APIConnectionError,
     APIError,
     APIStatusError,
     APITimeoutError,
@@ -21,11 +23,12 @@ from openai import (
     InternalServerError,
     NotFoundError,
     OpenAI,
+    PermissionDeniedError,
     RateLimitError,
 )
 from pydantic import BaseModel
 
-from demo import until
+from demo import Customer, Demo, until
 
 LONG = "Say something that is long enough to be taken apart into quite a few pieces, of which some may be lost"
 TOOL = {
@@ -148,10 +151,11 @@ def test_a_tool_is_called_and_its_result_is_answered(client):
     assert answer.choices[0].finish_reason == "stop" and "simulated" in answer.choices[0].message.content
 
 
-def test_a_prompt_that_the_filter_blocks_is_a_bad_request_and_costs_nothing(client, customer):
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_prompt_that_the_filter_blocks_is_a_bad_request_and_costs_nothing(client, customer, stream):
     before = customer.recorded()
     with pytest.raises(BadRequestError) as raised:
-        client.chat.completions.create(**ask("[blocked]"))
+        client.chat.completions.create(**ask("[blocked]"), stream=stream)
     assert (raised.value.code, raised.value.param) == ("content_filter", "prompt")
     assert raised.value.body["type"] == "invalid_request_error" and raised.value.request_id.startswith("req_")
     assert customer.recorded() == before
@@ -187,6 +191,14 @@ def test_a_stream_has_usage_and_a_chunk_without_choices_only_where_it_was_asked_
         assert all(chunk.choices for chunk in earlier)
     else:
         assert all("usage" not in chunk.model_fields_set and chunk.choices for chunk in chunks)
+
+
+def test_text_of_any_kind_arrives_as_it_is(client):
+    text = 'a\u2028b\u2029c\x85d\x1ce\0 😀 "é" \\ \r\n\ndata: [DONE]\n\n: x\r end'
+    answer = client.chat.completions.create(**ask(text))
+    chunks, error = read(client.chat.completions.create(**ask(text), stream=True))
+    assert error is None
+    assert answer.choices[0].message.content == text_of(chunks) == f"This is a simulated answer to: {text}"
 
 
 def test_a_tool_is_called_in_pieces(client):
@@ -258,6 +270,21 @@ def test_a_stream_that_the_service_breaks_off_raises_and_costs_nothing(demo, cli
         assert pieces
     assert not settled(customer)[-1]["finished"]
     assert customer.recorded() == before
+
+
+def test_a_server_that_dies_in_the_middle_of_a_stream_raises():
+    demo = Demo()
+    try:
+        with OpenAI(api_key=Customer(demo).key, base_url=f"{demo.product}/v1") as client:
+            demo.strike(ai_chunk_delay_ms=50)
+            stream = client.chat.completions.create(**ask(LONG), stream=True)
+            next(stream)
+            demo.process.kill()
+            with pytest.raises(APIConnectionError):
+                for _ in stream:
+                    pass
+    finally:
+        demo.stop()
 
 
 @pytest.mark.parametrize(("fault", "stream"), [("ai_html_next", False), ("ai_html_next", True), ("ai_cut_next", False)])
@@ -357,6 +384,22 @@ def test_a_program_that_does_not_wait_for_the_answer_is_billed_once(demo, client
     assert len(calls) == before + 1 and calls[-1]["finished"]
 
 
+def test_many_at_once_of_whom_some_leave_are_billed_what_the_service_counted(demo, client, customer):
+    before = len(demo.calls())
+    demo.strike(ai_chunk_delay_ms=2)
+
+    def one(number):
+        with client.chat.completions.create(**ask(f"This is number {number}. {LONG}"), stream=True) as stream:
+            for place, _ in enumerate(stream):
+                if number % 3 == 0 and place == number % 7:
+                    return
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(one, range(60)))
+    calls = settled(customer, before + 60)
+    assert len(calls) == before + 60 and all(call["finished"] for call in calls[before:])
+
+
 # ---- Embeddings --------------------------------------------------------------------------------------------------
 
 
@@ -398,6 +441,28 @@ def test_a_key_with_another_letter_opens_nothing(demo, customer):
     other = customer.key[:-1] + ("A" if customer.key[-1] != "A" else "B")
     with OpenAI(api_key=other, base_url=f"{demo.product}/v1") as client, pytest.raises(AuthenticationError):
         client.models.list()
+
+
+def test_a_suspended_subscription_is_a_permission_error_until_it_is_reinstated(demo):
+    other = Customer(demo)
+
+    def comes_to(status, code):
+        # The messages are wrong, so that nothing is billed where the call is let in.
+        def holds():
+            with pytest.raises(APIStatusError) as raised:
+                client.chat.completions.create(model="chat", messages=[])
+            return (raised.value.status_code, raised.value.code) == (status, code) and raised.value
+
+        return until(holds, f"{status} {code}")
+
+    with OpenAI(api_key=other.key, base_url=f"{demo.product}/v1") as client:
+        comes_to(400, None)
+        demo.control("act", {"subscription": other.subscription, "action": "Suspend"})
+        error = comes_to(403, "subscription_suspended")
+        assert isinstance(error, PermissionDeniedError)
+        check_four_members(error)
+        demo.control("act", {"subscription": other.subscription, "action": "Reinstate"})
+        comes_to(400, None)
 
 
 def test_an_unknown_model_is_not_found(client):
