@@ -219,6 +219,25 @@ export async function reloadUntil(page, locator, within = SETTLING) {
   }
 }
 
+/** Buys the metered plan, activates it, and makes an API key in the portal. */
+export async function buyKey(demo, email) {
+  const browser = await startBrowser();
+  try {
+    const subscription = await demo.buy({ plan: 'metered', buyer: email });
+    const page = await browser.newPage();
+    await openAs(page, `${demo.microsoft}/configure/${subscription}`, email);
+    await page.getByRole('button', { name: 'Activate subscription' }).click();
+    await comes(badge(page, 'Active'));
+    await page.goto(`${demo.product}/portal/subscriptions/${subscription}/keys`);
+    await page.getByLabel('Name').first().fill('SDK');
+    await page.locator('form[action$="/keys"] button').click();
+    const [apiKey] = (await page.locator('main').innerText()).match(/mgk-[0-9a-f]{12}-[\w-]{43}/);
+    return { subscription, apiKey };
+  } finally {
+    await browser.close();
+  }
+}
+
 // ---- What a page must be -----------------------------------------------------------------------------------------
 
 /** The page must not be wider than the window. */
