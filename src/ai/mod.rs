@@ -1,12 +1,13 @@
-//! The AI API: chat and embeddings as any OpenAI SDK calls them, sent on to the publisher's deployments and metered by
-//! what the service says that it used.
+//! The AI API: chat, speech and vision as any OpenAI SDK calls them, sent on to the publisher's deployments and metered
+//! by what was really used.
 //!
-//! Owns: the deployments and their choice, the calls of AI services, what of an answer is billed, the OpenAI shapes
-//! outward. Does not own: keys (`identity`), subscriptions (`fulfillment`), the ledger (`metering`).
+//! Owns: the deployments and their choice, the calls of AI services, limits and budgets, what of an answer is billed, the
+//! OpenAI shapes outward. Does not own: keys (`identity`), subscriptions (`fulfillment`), the ledger (`metering`).
 //!
-//! How data flows: a key names a subscription; the model names its deployments; one of them answers, and a fallback is
-//! tried only before the first byte. The usage of the answer is durable in the ledger before its last byte leaves:
-//! `docs/AI.md` tells what is billed, and what a crash can cost.
+//! How data flows: a key names a subscription; the call is let in by its limits and reserves its worst case in the
+//! budgets; the model names its deployments; one of them answers, and a fallback is tried only before the first byte.
+//! The usage of the answer is durable in the ledger before its last byte leaves, and takes the place of what was
+//! reserved: `docs/AI.md` tells what is billed, and what a crash can cost.
 
 mod client;
 pub mod handlers;
@@ -14,4 +15,6 @@ pub mod model;
 mod service;
 
 pub use client::AiClient;
-pub use model::deployments::{Deployments, DeploymentsError, Known};
+pub use model::budget::{Budget, Unit, Window};
+pub use model::deployments::{Deployments, DeploymentsError, Kind, Known};
+pub use service::{budgets, price};

@@ -29,6 +29,8 @@ pub struct Problem {
     /// The field of the input that is wrong.
     pub field: Option<&'static str>,
     pub retry_after: Option<Duration>,
+    /// Whether the same request may succeed later. OpenAI's SDKs try again by status alone unless told not to.
+    pub retryable: bool,
     /// Where a person without a session is sent (303) instead of being shown this problem.
     pub location: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -43,6 +45,7 @@ impl Problem {
             remedy: None,
             field: None,
             retry_after: None,
+            retryable: true,
             location: None,
             source: None,
         }
@@ -95,6 +98,13 @@ impl Problem {
     #[must_use]
     pub fn field(mut self, field: &'static str) -> Self {
         self.field = Some(field);
+        self
+    }
+
+    /// Trying again would cost as much again, or never help.
+    #[must_use]
+    pub fn final_answer(mut self) -> Self {
+        self.retryable = false;
         self
     }
 

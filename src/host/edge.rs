@@ -171,6 +171,14 @@ where
     if request.method == Method::OPTIONS {
         return Ok(preflight(host, &request));
     }
+    if request.path.contains("//") {
+        // SDKs add their path to whatever base address somebody typed.
+        let plain =
+            format!("/{}", request.path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/"));
+        if plain.starts_with(OPENAI) {
+            request.path = plain;
+        }
+    }
     let (function, params) = match host.functions.route(&request.method, &request.path) {
         Route::Function(function, params) => (function, params),
         Route::WrongMethod(methods) => {
@@ -262,8 +270,8 @@ fn present(host: &Host, request: &Request, problem: Problem) -> Response {
             let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(ms));
         }
-    } else if problem.status == StatusCode::TOO_MANY_REQUESTS {
-        // OpenAI's SDKs would try again at once.
+    }
+    if !problem.retryable {
         headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
     }
     if problem.status == StatusCode::UNAUTHORIZED {

@@ -122,8 +122,9 @@ impl AiClient {
         let message = error["message"].as_str().unwrap_or("no explanation").chars().take(300).collect();
         Err(match status.as_u16() {
             401 | 403 | 404 => UpstreamError::Misconfigured(format!("{status}: {message}")),
-            408 | 429 | 500..=599 => UpstreamError::Passing { status: Some(status), wait, message },
-            _ if error.is_object() => UpstreamError::Refused { status, error: outward(&error) },
+            300..=399 => UpstreamError::Misconfigured(format!("{status}: it leads elsewhere")),
+            408 | 409 | 429 | 500..=599 => UpstreamError::Passing { status: Some(status), wait, message },
+            _ if error.is_object() => UpstreamError::Refused { status, error: outward(&error, deployment) },
             _ => UpstreamError::Unreadable(format!("{status} without an error object")),
         })
     }
@@ -195,13 +196,18 @@ fn error_object(body: &Value) -> Value {
 }
 
 /// The four members that SDKs read, and the filter's results; nothing that names our side.
-fn outward(error: &Value) -> Value {
+fn outward(error: &Value, deployment: &Deployment) -> Value {
     let inner = ["innererror", "inner_error", "innerError"]
         .into_iter()
         .map(|name| &error[name])
         .find(|inner| inner.is_object());
+    let mut message = error["message"].as_str().unwrap_or_default().to_owned();
+    let host = url::Url::parse(&deployment.endpoint).ok().and_then(|url| url.host_str().map(str::to_owned));
+    for ours in [Some(deployment.deployment.clone()), host].into_iter().flatten().filter(|text| !text.is_empty()) {
+        message = message.replace(&ours, &deployment.model);
+    }
     let mut shown = json!({
-        "message": error["message"], "type": error["type"].as_str().unwrap_or("invalid_request_error"),
+        "message": message, "type": error["type"].as_str().unwrap_or("invalid_request_error"),
         "param": error["param"], "code": error["code"],
     });
     if let Some(inner) = inner {

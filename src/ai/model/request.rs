@@ -91,6 +91,11 @@ pub fn check(kind: Kind, body: &Value) -> Result<(), Wrong> {
             return Err(("n", "`n` and the limits of tokens are whole numbers of at least 1."));
         }
     }
+    let options = &body["stream_options"];
+    let usage = &options["include_usage"];
+    if !(options.is_null() || options.is_object() && (usage.is_null() || usage.is_boolean())) {
+        return Err(("stream_options", "`stream_options` is an object; its `include_usage` is true or false."));
+    }
     if kind == Kind::Image && body["stream"] == true {
         return Err(("stream", "Images are not streamed."));
     }
@@ -136,7 +141,7 @@ pub fn address_to(kind: Kind, body: &mut Value, deployment: &Deployment, budgete
     if kind == Kind::Chat && stream {
         if deployment.stream_usage {
             let options = fields.entry("stream_options").or_insert_with(|| json!({}));
-            if !options.is_object() {
+            if options.is_null() {
                 *options = json!({});
             }
             options["include_usage"] = true.into();

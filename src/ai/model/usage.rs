@@ -1,8 +1,9 @@
 //! Reading `usage` objects (AI services contract 1.4, 1.10, 1.12, 6.2). Cached tokens are a part of the prompt's, reasoning
 //! tokens of the completion's; neither is added. A zero is a value; what is absent is not known.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::deployments::Kind;
 use super::used::{Part, Used};
 
 /// The tokens of a chat, of embeddings, of a response or of images; None when the object does not say how many.
@@ -14,6 +15,16 @@ pub fn tokens(usage: &Value) -> Option<Used> {
     // Embeddings have no completion.
     let output = first(["completion_tokens", "output_tokens"]).unwrap_or(0);
     Some(Used::of(Part::Input, prompt - cached).and(Part::CachedInput, cached).and(Part::Output, output))
+}
+
+/// A `usage` object of our own, where the service told none.
+pub fn shown(kind: Kind, used: &Used) -> Value {
+    let (input, output, total) = (used.get(Part::Input), used.get(Part::Output), used.tokens());
+    match kind {
+        Kind::Responses => json!({ "input_tokens": input, "output_tokens": output, "total_tokens": total }),
+        Kind::Embeddings => json!({ "prompt_tokens": input, "total_tokens": total }),
+        _ => json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": total }),
+    }
 }
 
 /// The seconds of audio that a transcription's answer tells, as milliseconds.
@@ -30,8 +41,6 @@ pub fn audio_ms(answer: &Value) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

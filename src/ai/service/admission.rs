@@ -193,7 +193,6 @@ fn limited(full: Full) -> Problem {
     problem
 }
 
-/// Without a time to wait: trying again does not help, and SDKs are told so.
 fn refused(exhausted: Exhausted, currency: &str) -> Problem {
     let Exhausted { row, over, budget } = exhausted;
     let whose = if row == ALL { "subscription" } else { "key" };
@@ -215,6 +214,7 @@ fn refused(exhausted: Exhausted, currency: &str) -> Problem {
     )
     .remedy("Ask for less (a lower `max_completion_tokens`), or raise the budget in the portal.")
     .field("max_completion_tokens")
+    .final_answer()
 }
 
 /// Tells what is left of the limits, as OpenAI's services do (contract 6.3).

@@ -88,6 +88,7 @@ fn broken() -> Problem {
         "upstream_invalid",
         "The model's answer could not be read; nothing is billed.",
     )
+    .final_answer()
 }
 
 /// The answer was made and can not be billed: the customer does not get it.
@@ -97,4 +98,5 @@ pub fn unrecorded() -> Problem {
         "metering_unavailable",
         "The usage of this call could not be recorded; nothing is billed.",
     )
+    .final_answer()
 }

@@ -27,8 +27,10 @@ pub async fn perform(app: Arc<App>, request: Request, key: ApiKey, kind: Kind) -
     if !body.is_object() {
         return Err(Problem::bad_request("invalid_json", "The body is not a JSON object."));
     }
-    let Some(model) = body["model"].as_str().map(str::to_owned) else {
-        return Err(Problem::bad_request("missing_model", "The model is not named.").field("model"));
+    let model = match &body["model"] {
+        Value::String(model) => model.clone(),
+        Value::Null => return Err(Problem::bad_request("missing_model", "The model is not named.").field("model")),
+        _ => return Err(Problem::bad_request("invalid_value", "The model is named by text.").field("model")),
     };
     let stream = match &body["stream"] {
         Value::Null | Value::Bool(false) => false,
@@ -102,26 +104,33 @@ async fn whole(
     if kind != Kind::Image {
         answer["model"] = call.model.clone().into();
     }
+    if basis == Basis::Estimated {
+        // What is billed is shown, also where it is our own guess.
+        answer["usage"] = usage::shown(kind, &used);
+    }
     Ok(with_limits(json(StatusCode::OK, &answer), &call.hold.inside))
 }
 
 /// What a whole answer used; None for one that is no answer.
 fn measure(kind: Kind, answer: &Value, asked: u64) -> Option<(Used, Basis)> {
-    let told = usage::tokens(&answer["usage"]);
-    if kind == Kind::Image {
-        let made = answer["data"].as_array()?.len() as u64;
-        return Some((told.unwrap_or_default().and(Part::Images, made), Basis::Measured));
-    }
-    if let Some(used) = told {
-        return Some((used, Basis::Upstream));
-    }
     let content = match kind {
         Kind::Chat => &answer["choices"],
         Kind::Responses => &answer["output"],
-        _ => return answer["data"].is_array().then(|| (Used::of(Part::Input, asked), Basis::Estimated)),
+        _ => &answer["data"],
     };
-    let output = request::tokens(request::length(content));
-    content.is_array().then(|| (Used::of(Part::Input, asked).and(Part::Output, output), Basis::Estimated))
+    let made = content.as_array()?.len() as u64;
+    if kind == Kind::Responses && answer["status"] == "failed" {
+        return None;
+    }
+    let told = usage::tokens(&answer["usage"]);
+    if kind == Kind::Image {
+        return Some((told.unwrap_or_default().and(Part::Images, made), Basis::Measured));
+    }
+    let guess = || {
+        let output = if kind == Kind::Embeddings { 0 } else { request::tokens(request::length(content)) };
+        (Used::of(Part::Input, asked).and(Part::Output, output), Basis::Estimated)
+    };
+    Some(told.map_or_else(guess, |used| (used, Basis::Upstream)))
 }
 
 async fn streamed(

@@ -9,5 +9,6 @@ pub mod cooldown;
 pub mod gate;
 mod inline;
 pub mod meter;
+pub mod price;
 mod relay;
 pub mod vision;

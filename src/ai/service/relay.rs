@@ -116,12 +116,13 @@ async fn relay(
         (_, Some(used)) => Some((used.clone(), Basis::Upstream)),
         (_, None) => Some((Used::of(Part::Input, asked).and(Part::Output, reading.pieces()), Basis::Estimated)),
     };
-    let recorded = match billed {
-        Some((used, basis)) => meter::record(app, &mut call, deployment, &used, basis).await.is_ok(),
+    let recorded = match &billed {
+        Some((used, basis)) => meter::record(app, &mut call, deployment, used, *basis).await.is_ok(),
         None => true,
     };
+    let usage = billed.as_ref().and_then(|(used, _)| reading.usage_chunk(used)).unwrap_or_default();
     let last = match end {
-        End::Done(last) if recorded => last,
+        End::Done(last) if recorded => usage + &last,
         End::Done(_) => {
             error("The usage of this call could not be recorded; nothing is billed.", "metering_unavailable")
         }

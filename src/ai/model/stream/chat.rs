@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Step, data};
+use crate::ai::model::deployments::Kind;
 use crate::ai::model::usage;
 use crate::ai::model::used::Used;
 
@@ -16,6 +17,9 @@ pub struct ChatStream {
     pub used: Option<Used>,
     /// Chunks with content.
     pub pieces: u64,
+    /// Of the last chunk, for one of our own.
+    id: String,
+    created: i64,
 }
 
 impl ChatStream {
@@ -38,6 +42,9 @@ impl ChatStream {
         }
         if let Some(used) = usage::tokens(&chunk["usage"]) {
             self.used = Some(used);
+        }
+        if let Some(id) = chunk["id"].as_str().filter(|id| !id.is_empty()) {
+            (self.id, self.created) = (id.to_owned(), chunk["created"].as_i64().unwrap_or(0));
         }
         let choices = chunk["choices"].as_array().cloned().unwrap_or_default();
         for choice in &choices {
@@ -69,6 +76,13 @@ impl ChatStream {
             }
         }
         Step::Forward(data(&chunk.to_string()))
+    }
+
+    /// The chunk that tells a usage which the service did not tell, if it was asked for.
+    pub fn usage_chunk(&self, used: &Used) -> Option<String> {
+        let usage = usage::shown(Kind::Chat, used);
+        let chunk = json!({ "id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model, "choices": [], "usage": usage });
+        (self.wants_usage && self.used.is_none()).then(|| data(&chunk.to_string()))
     }
 }
 

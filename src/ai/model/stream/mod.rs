@@ -46,6 +46,14 @@ impl Reading {
         }
     }
 
+    /// What tells the customer a usage that the service did not tell.
+    pub fn usage_chunk(&self, used: &Used) -> Option<String> {
+        match self {
+            Self::Chat(stream) => stream.usage_chunk(used),
+            Self::Responses(_) => None,
+        }
+    }
+
     /// Pieces of the answer so far: the last resort when no usage comes.
     pub fn pieces(&self) -> u64 {
         match self {
