@@ -130,10 +130,9 @@ fn opus(milliseconds: u64) -> Vec<u8> {
     head.extend(RATE.to_le_bytes());
     head.extend([0, 0, 0]);
     let mut tags = b"OpusTags".to_vec();
-    for text in ["simulated"] {
-        tags.extend(u32::try_from(text.len()).unwrap_or(0).to_le_bytes());
-        tags.extend(text.as_bytes());
-    }
+    let vendor = b"simulated";
+    tags.extend(u32::try_from(vendor.len()).unwrap_or(0).to_le_bytes());
+    tags.extend(vendor);
     tags.extend(0_u32.to_le_bytes());
     let mut file = page(2, 0, 0, &[&head]);
     file.extend(page(0, 0, 1, &[&tags]));
@@ -213,7 +212,12 @@ fn flac_frame(number: u32, samples: u16) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use bytes::Bytes;
+    use symphonia::core::formats::TrackType;
+    use symphonia::core::formats::probe::Hint;
+    use symphonia::core::io::MediaSourceStream;
 
     use super::super::measure::measure;
     use super::*;
@@ -241,5 +245,31 @@ mod tests {
             }
         }
         assert_eq!(Sound::Pcm { rate: 24_000 }.make(1_500).len(), 72_000);
+    }
+
+    /// Every packet goes through a real decoder.
+    #[test]
+    fn what_is_made_can_be_decoded() {
+        for sound in [
+            Sound::Wav { rate: 24_000 },
+            Sound::Flac,
+            Sound::Aac,
+            Sound::Mp3 { rate: 24_000, bits: 48_000 },
+            Sound::Mp3 { rate: 48_000, bits: 96_000 },
+        ] {
+            let source = MediaSourceStream::new(Box::new(Cursor::new(sound.make(1_000))), Default::default());
+            let probe = symphonia::default::get_probe();
+            let mut reader = probe
+                .probe(&Hint::new(), source, Default::default(), Default::default())
+                .unwrap_or_else(|_| panic!("{sound:?}"));
+            let track = reader.default_track(TrackType::Audio).unwrap();
+            let params = track.codec_params.as_ref().unwrap().audio().unwrap();
+            let mut decoder = symphonia::default::get_codecs().make_audio_decoder(params, &Default::default()).unwrap();
+            let mut frames = 0;
+            while let Some(packet) = reader.next_packet().unwrap() {
+                frames += decoder.decode(&packet).unwrap_or_else(|why| panic!("{sound:?}: {why}")).frames();
+            }
+            assert!(frames >= 24_000, "{sound:?} {frames}");
+        }
     }
 }

@@ -73,7 +73,7 @@ pub async fn answer(simulator: &Simulator, request: &Request) -> Result<Answer, 
 
 pub fn voices() -> Reply {
     let one = |(name, display, gender, locale_name): &(&str, &str, &str, &str)| {
-        let locale = name.rsplitn(2, '-').nth(1).unwrap_or_default();
+        let locale = name.rsplit_once('-').map_or("", |(locale, _)| locale);
         json!({
             "Name": format!("Microsoft Server Speech Text to Speech Voice ({locale}, {name})"),
             "DisplayName": display, "LocalName": display, "ShortName": name, "Gender": gender, "Locale": locale,
