@@ -33,6 +33,10 @@ mod stream;
 mod tests;
 #[cfg(test)]
 mod tests_of_faults;
+#[cfg(test)]
+mod tests_of_sight;
+#[cfg(test)]
+mod tests_of_sound;
 mod transcript;
 mod transcriptions;
 mod vision;
