@@ -12,6 +12,9 @@ use symphonia::core::io::MediaSourceStream;
 
 const NANOSECONDS: u128 = 1_000_000_000;
 
+/// A day. What says that it is longer is not believed.
+const LONGEST: u64 = 24 * 3_600_000;
+
 /// What the bytes tell of themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Audio {
@@ -37,7 +40,8 @@ impl Audio {
     }
 }
 
-/// Nothing, when it is no audio that is known.
+/// Nothing, when it is no audio that is known. Broken files make the library panic now and then; that stays in the
+/// thread.
 pub async fn measure(bytes: Bytes) -> Option<Audio> {
     tokio::task::spawn_blocking(move || walk(bytes)).await.ok().flatten()
 }
@@ -54,6 +58,7 @@ fn read(mut reader: Box<dyn FormatReader + '_>) -> Option<Audio> {
     let track = reader.default_track(TrackType::Audio)?;
     let (id, base, delay) = (track.id, track.time_base?, track.delay.unwrap_or(0));
     let AudioCodecParameters { codec, sample_rate, channels, .. } = track.codec_params.as_ref()?.audio()?.clone();
+    let count = channels.map_or(1, |channels| channels.count());
     let plain = codec == CODEC_ID_PCM_S16LE;
     let (mut total, mut silent) = (0_u64, plain);
     // Of a container that tells durations of some packets at most: first and last time stamp, and the last step.
@@ -63,7 +68,9 @@ fn read(mut reader: Box<dyn FormatReader + '_>) -> Option<Audio> {
         if packet.track_id != id {
             continue;
         }
-        total = total.saturating_add(packet.dur.get());
+        // A file that ends too early ends within a packet, which is counted by what is there.
+        let there = if plain { packet.data.len() / (2 * count.max(1)) } else { usize::MAX };
+        total = total.saturating_add(packet.dur.get().min(there as u64));
         silent = silent && packet.data.iter().all(|byte| *byte == 0);
         let at = packet.pts.get();
         step = if first.is_some() { at.saturating_sub(last) } else { 0 };
@@ -79,14 +86,9 @@ fn read(mut reader: Box<dyn FormatReader + '_>) -> Option<Audio> {
     }
     let nanoseconds =
         u128::from(total) * u128::from(base.numer.get()) * NANOSECONDS / u128::from(base.denom.get().max(1));
-    Some(Audio {
-        milliseconds: u64::try_from((nanoseconds + 500_000) / 1_000_000).ok()?,
-        channels: channels.map_or(1, |channels| channels.count()),
-        rate: sample_rate.unwrap_or(0),
-        container,
-        codec,
-        silent,
-    })
+    let milliseconds = u64::try_from((nanoseconds + 500_000) / 1_000_000).ok()?;
+    let audio = Audio { milliseconds, channels: count, rate: sample_rate.unwrap_or(0), container, codec, silent };
+    (milliseconds <= LONGEST).then_some(audio)
 }
 
 #[cfg(test)]
@@ -195,6 +197,16 @@ mod tests {
         let mut quiet = Sound::Wav { rate: 16_000 }.make(500);
         quiet[44..].fill(0);
         assert!(measure(Bytes::from(quiet)).await.unwrap().silent);
+    }
+
+    #[tokio::test]
+    async fn lengths_that_lie_are_not_believed() {
+        let wav = Sound::Wav { rate: 16_000 }.make(2_000);
+        let mut endless = wav.clone();
+        endless[4..8].fill(0xFF);
+        endless[40..44].fill(0xFF);
+        assert_eq!(length(endless).await, Some(2_000));
+        assert_eq!(length(wav[..20_044].to_vec()).await, Some(625));
     }
 
     #[tokio::test]

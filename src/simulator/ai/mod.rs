@@ -1,8 +1,8 @@
 //! Simulated AI services: Azure OpenAI (chat, answers, embeddings, audio, pictures, models), Azure Speech and Azure AI
 //! Vision, all on one host.
 //!
-//! This room owns the doors: the addresses, who is let in, which faults strike, and the headers that every answer wears.
-//! What a request means and what is answered is in a file for each door: `chat`, `responses`, `embeddings`,
+//! This file owns the way in: who is let in, which faults strike, and the headers that every answer wears. The addresses
+//! are in `doors`. What a request means and what is answered is in a file for each door: `chat`, `responses`, `embeddings`,
 //! `transcriptions`, `spoken`, `pictures`; `speech_fast`, `speech_short`, `speech_synthesis`; `vision`, `vision_old`,
 //! `vision_read`. The words are in `wording` and `transcript`, sound and sight in `sound`, `measure`, `ssml` and `look`,
 //! the way over the wire in `delivery`, the shape of refusals in `refusal`, and the truth of what was really produced in
@@ -13,6 +13,7 @@
 mod calls;
 mod chat;
 mod delivery;
+mod doors;
 mod embeddings;
 mod form;
 mod look;
@@ -54,13 +55,11 @@ use serde_json::Value;
 
 use super::Simulator;
 use super::http::{Answer, Body, Reply, Request, html, with_header};
-use refusal::{Shape, failed, invalid, numbered};
-use transcript::Task;
+use doors::{Family, Service};
+use refusal::{failed, invalid, numbered};
 
 pub use calls::{AiCall, AiKind, Books};
-
-/// How the addresses of these services begin. Among them are `/speechtotext/` and `/speech/`.
-const PREFIXES: &[&str] = &["/openai/", "/speech", "/cognitiveservices/", "/computervision/", "/vision/"];
+pub use doors::{Door, ROUTES, owns};
 
 /// Each opens its simulated service only.
 const KEY: &str = "simulated-ai-key-for-demo-and-tests";
@@ -90,121 +89,6 @@ pub struct AiConfig {
     pub azure_url: String,
     pub speech_key: String,
     pub vision_key: String,
-}
-
-/// The two families of addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    V1,
-    Dated,
-}
-
-/// The services, each with a key of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Service {
-    OpenAi(Family),
-    Speech,
-    Vision,
-}
-
-/// The paths.
-#[derive(Debug, Clone, Copy)]
-pub enum Door {
-    Chat(Family),
-    Embeddings(Family),
-    Audio(Family, Task),
-    Spoken(Family),
-    Pictures(Family),
-    Responses,
-    Models,
-    FastSpeech,
-    ShortSpeech,
-    Synthesis,
-    Voices,
-    Vision,
-    OldVision,
-    Read,
-    ReadResult,
-}
-
-pub const ROUTES: &[(&str, Door)] = &[
-    ("/openai/v1/chat/completions", Door::Chat(Family::V1)),
-    ("/openai/v1/responses", Door::Responses),
-    ("/openai/v1/embeddings", Door::Embeddings(Family::V1)),
-    ("/openai/v1/audio/transcriptions", Door::Audio(Family::V1, Task::Transcribe)),
-    ("/openai/v1/audio/translations", Door::Audio(Family::V1, Task::Translate)),
-    ("/openai/v1/audio/speech", Door::Spoken(Family::V1)),
-    ("/openai/v1/images/generations", Door::Pictures(Family::V1)),
-    ("/openai/v1/models", Door::Models),
-    ("/openai/deployments/{deployment}/chat/completions", Door::Chat(Family::Dated)),
-    ("/openai/deployments/{deployment}/embeddings", Door::Embeddings(Family::Dated)),
-    ("/openai/deployments/{deployment}/audio/transcriptions", Door::Audio(Family::Dated, Task::Transcribe)),
-    ("/openai/deployments/{deployment}/audio/translations", Door::Audio(Family::Dated, Task::Translate)),
-    ("/openai/deployments/{deployment}/audio/speech", Door::Spoken(Family::Dated)),
-    ("/openai/deployments/{deployment}/images/generations", Door::Pictures(Family::Dated)),
-    ("/speechtotext/transcriptions:transcribe", Door::FastSpeech),
-    ("/speech/recognition/conversation/cognitiveservices/v1", Door::ShortSpeech),
-    ("/cognitiveservices/v1", Door::Synthesis),
-    ("/cognitiveservices/voices/list", Door::Voices),
-    ("/computervision/imageanalysis:analyze", Door::Vision),
-    ("/vision/v3.2/analyze", Door::OldVision),
-    ("/vision/v3.2/read/analyze", Door::Read),
-    ("/vision/v3.2/read/analyzeResults/{id}", Door::ReadResult),
-];
-
-/// Whether an address belongs to these services.
-pub fn owns(path: &str) -> bool {
-    PREFIXES.iter().any(|prefix| path.starts_with(prefix))
-}
-
-impl Door {
-    fn service(self) -> Service {
-        match self {
-            Door::Chat(family)
-            | Door::Embeddings(family)
-            | Door::Audio(family, _)
-            | Door::Spoken(family)
-            | Door::Pictures(family) => Service::OpenAi(family),
-            Door::Responses | Door::Models => Service::OpenAi(Family::V1),
-            Door::FastSpeech | Door::ShortSpeech | Door::Synthesis | Door::Voices => Service::Speech,
-            Door::Vision | Door::OldVision | Door::Read | Door::ReadResult => Service::Vision,
-        }
-    }
-
-    /// Behind it is no work, only something to look up.
-    fn looks_up(self) -> bool {
-        matches!(self, Door::Models | Door::Voices | Door::ReadResult)
-    }
-
-    fn shape(self) -> Shape {
-        match self {
-            Door::FastSpeech => Shape::Flat,
-            Door::ShortSpeech | Door::Synthesis => Shape::Plain,
-            _ => Shape::Nested,
-        }
-    }
-
-    /// Under which name its requests are counted.
-    fn label(self) -> &'static str {
-        match self {
-            Door::Chat(_) => "ai.chat",
-            Door::Embeddings(_) => "ai.embeddings",
-            Door::Audio(_, Task::Transcribe) => "ai.transcriptions",
-            Door::Audio(_, Task::Translate) => "ai.translations",
-            Door::Spoken(_) => "ai.speech",
-            Door::Pictures(_) => "ai.images",
-            Door::Responses => "ai.responses",
-            Door::Models => "ai.models",
-            Door::FastSpeech => "ai.speech.fast",
-            Door::ShortSpeech => "ai.speech.short",
-            Door::Synthesis => "ai.speech.synthesis",
-            Door::Voices => "ai.speech.voices",
-            Door::Vision => "ai.vision",
-            Door::OldVision => "ai.vision.old",
-            Door::Read => "ai.vision.read",
-            Door::ReadResult => "ai.vision.read_result",
-        }
-    }
 }
 
 impl Simulator {

@@ -158,8 +158,9 @@ async fn milliseconds(form: &Form) -> Result<u64, Reply> {
     Ok(audio.milliseconds)
 }
 
+/// Audio is not longer than a day.
 fn seconds(milliseconds: u64) -> f64 {
-    std::time::Duration::from_millis(milliseconds).as_secs_f64()
+    f64::from(u32::try_from(milliseconds).unwrap_or(u32::MAX)) / 1_000.0
 }
 
 fn verbose(order: &Order, phrases: &[Phrase], text: &str) -> Value {
