@@ -82,11 +82,15 @@ pub struct Switches {
     pub ai_error_in_stream_next: u32,
     /// The next so many streams end in good order but without `[DONE]`.
     pub ai_no_done_next: u32,
-    /// After how many pieces of content a stream is broken by one of the three above. Nothing: half way, or for a
-    /// missing `[DONE]` after everything else.
+    /// After how many pieces of content a stream is broken by one of the three above; audio is cut after so many pieces
+    /// of 8 KiB. Nothing: half way, or for a missing `[DONE]` after everything else.
     pub ai_cut_after_chunks: Option<u32>,
     /// The next so many answers that should report usage do not.
     pub ai_no_usage_next: u32,
+    /// The next so many pieces of short audio are understood by nobody.
+    pub ai_no_match_next: u32,
+    /// The v1 family does not know models of the Whisper kind, as was observed.
+    pub ai_no_whisper_on_v1: bool,
 }
 
 fn milliseconds(delay: Duration) -> u64 {
@@ -273,6 +277,14 @@ impl Faults {
 
     pub fn ai_no_usage_next(&self, answers: u32) {
         self.change(|switches| switches.ai_no_usage_next = answers);
+    }
+
+    pub fn ai_no_match_next(&self, utterances: u32) {
+        self.change(|switches| switches.ai_no_match_next = utterances);
+    }
+
+    pub fn ai_no_whisper_on_v1(&self, on: bool) {
+        self.change(|switches| switches.ai_no_whisper_on_v1 = on);
     }
 
     /// Takes one from a countdown; true when there was one to take.

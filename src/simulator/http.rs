@@ -25,8 +25,8 @@ use super::{ai, control, entra, fulfillment, metering, pages};
 /// Nothing that is sent to Microsoft is larger.
 const LARGEST_BODY: usize = 1 << 20;
 
-/// Prompts carry pictures.
-const LARGEST_PROMPT: usize = 32 << 20;
+/// Prompts carry pictures and sound.
+const LARGEST_PROMPT: usize = 40 << 20;
 
 /// A request, read to its end.
 pub struct Request {
@@ -215,7 +215,7 @@ pub async fn serve(simulator: Simulator, listener: TcpListener, shutdown: impl F
             let simulator = simulator.clone();
             async move {
                 let path = path.as_str().to_owned();
-                let largest = if path.starts_with(ai::PREFIX) { LARGEST_PROMPT } else { LARGEST_BODY };
+                let largest = if ai::owns(&path) { LARGEST_PROMPT } else { LARGEST_BODY };
                 let reply = match read_body(body, largest).await {
                     Some(body) => {
                         let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();

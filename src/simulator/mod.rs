@@ -319,7 +319,7 @@ impl Simulator {
 
     /// How many calls of a kind were seen, whatever was answered: `resolve`, `activate`, `get`, `list`, `plans`,
     /// `patch`, `delete`, `operations`, `operation.get`, `operation.patch`, `usage`, `usage.batch`, `usage.list`, `token`, `keys`,
-    /// `ai.chat`, `ai.embeddings`, `ai.models`.
+    /// `ai.chat`, `ai.embeddings`, `ai.models`, and the other doors of the AI services by the names they have there.
     pub fn request_count(&self, label: &str) -> u64 {
         lock(&self.0.counts).get(label).copied().unwrap_or(0)
     }

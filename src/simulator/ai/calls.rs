@@ -1,12 +1,14 @@
 //! The truth about AI calls: what was really produced and how it ended, whatever the caller was told of it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
+use super::vision_read::Reading;
 use crate::simulator::{Simulator, lock};
 
 /// Prompts are cached in steps of so many tokens.
@@ -17,6 +19,17 @@ const CACHE_STEP: u64 = 1024;
 pub enum AiKind {
     Chat,
     Embedding,
+    /// An answer of the Responses API.
+    Response,
+    /// Audio to text, at Azure OpenAI or at Azure Speech.
+    Transcription,
+    /// Audio to text in another language, at either.
+    Translation,
+    /// Text to audio, at either.
+    Speech,
+    Image,
+    /// A look at a picture, reading included.
+    Vision,
 }
 
 /// A call that a model worked on. Calls that were refused at the door, or struck by a fault before a model saw them,
@@ -25,7 +38,8 @@ pub enum AiKind {
 pub struct AiCall {
     /// From 1, in order of arrival.
     pub number: u64,
-    /// The deployment: in the v1 family what the body calls the model.
+    /// The deployment: in the v1 family what the body calls the model. Azure Speech and Vision have none; there it is
+    /// the service: `speech-fast`, `speech-short`, `speech-synthesis`, `vision-4.0`, `vision-3.2`, `vision-read`.
     pub deployment: String,
     pub kind: AiKind,
     pub streamed: bool,
@@ -34,7 +48,15 @@ pub struct AiCall {
     pub cached_tokens: u64,
     /// What was really produced, also when nobody read it to its end. Reasoning is a part of it.
     pub completion_tokens: u64,
-    /// The whole answer was produced and, if streamed, handed over up to `[DONE]`.
+    /// The length of the audio that was heard or made. Of short audio it is what was taken of it.
+    pub audio_ms: u64,
+    /// Billable characters of text that was spoken: code points, and at Azure Speech some count twice.
+    pub characters: u64,
+    /// Looks at pictures: one for each feature, or for each page that was read.
+    pub transactions: u64,
+    /// Pictures that were made.
+    pub images: u64,
+    /// The whole answer was produced and, if streamed, handed over up to its end.
     pub finished: bool,
     /// A fault broke the answer off.
     pub cut: bool,
@@ -52,6 +74,8 @@ pub struct Books {
     calls: Vec<AiCall>,
     seen: HashSet<[u8; 32]>,
     tokens: u64,
+    /// Readings of pictures, by their id.
+    pub(super) readings: HashMap<Uuid, Reading>,
 }
 
 impl Books {
@@ -99,8 +123,8 @@ impl Running {
         let at = simulator.base_now();
         let mut books = lock(&simulator.0.ai);
         let cached_tokens = match kind {
-            AiKind::Chat => books.cached(deployment, prompt, prompt_tokens),
-            AiKind::Embedding => 0,
+            AiKind::Chat | AiKind::Response => books.cached(deployment, prompt, prompt_tokens),
+            _ => 0,
         };
         let index = books.calls.len();
         books.tokens = books.tokens.saturating_add(prompt_tokens);
@@ -112,6 +136,10 @@ impl Running {
             prompt_tokens,
             cached_tokens,
             completion_tokens: 0,
+            audio_ms: 0,
+            characters: 0,
+            transactions: 0,
+            images: 0,
             finished: false,
             cut: false,
             client_gone: false,
@@ -119,6 +147,11 @@ impl Running {
             at,
         });
         Self { simulator: simulator.clone(), index, over: false, prompt_tokens, cached_tokens, at }
+    }
+
+    /// Books a call whose work is not counted in tokens.
+    pub fn without_tokens(simulator: &Simulator, deployment: &str, kind: AiKind) -> Self {
+        Self::begin(simulator, deployment, kind, false, &Value::Null, 0)
     }
 
     pub fn number(&self) -> u64 {
@@ -129,7 +162,8 @@ impl Running {
         &self.simulator
     }
 
-    fn book(&self, change: impl FnOnce(&mut AiCall)) {
+    /// Writes down what was produced.
+    pub fn book(&self, change: impl FnOnce(&mut AiCall)) {
         if let Some(call) = lock(&self.simulator.0.ai).calls.get_mut(self.index) {
             change(call);
         }

@@ -1,20 +1,16 @@
 //! Chat completions: what a request must look like, what it costs, and the whole answer. Streams are in `stream`.
 
-use std::io;
-
-use bytes::Bytes;
-use futures_util::stream;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response};
 use serde_json::{Value, json};
 
 use super::calls::{AiKind, Running};
+use super::delivery::whole;
+use super::models::{Ability, Model, deployment};
 use super::refusal::{blocked, coded, invalid};
 use super::stream::streamed;
 use super::wording::{Wording, compose, says, text};
-use super::{Family, Model, deployment, pause};
+use super::{Family, pause};
 use crate::simulator::Simulator;
-use crate::simulator::http::{Answer, Body, Reply, Request, json_reply};
+use crate::simulator::http::{Answer, Reply, Request};
 
 const MOST_MESSAGES: usize = 2048;
 const MOST_TOOLS: usize = 128;
@@ -35,7 +31,7 @@ pub struct Order {
 }
 
 /// The figure that callers can compute themselves; no tokenizer is behind it.
-fn prompt_tokens(messages: &[Value]) -> u64 {
+pub fn prompt_tokens(messages: &[Value]) -> u64 {
     let one = |message: &Value| {
         let (text, pictures) = text(message);
         3 + (text.chars().count() as u64).div_ceil(4) + PICTURE * pictures
@@ -93,7 +89,7 @@ fn read(family: Family, knows_stream_options: bool, request: &Request, body: &Va
     if !body.is_object() {
         return Err(invalid("The body is not a JSON object.", Value::Null));
     }
-    let (deployment, model) = deployment(family, request, body, AiKind::Chat)?;
+    let (deployment, model) = deployment(family, request, body["model"].as_str(), Ability::Chat)?;
     let streamed = flag(body, "stream")?;
     let options = body.get("stream_options").filter(|options| !options.is_null());
     if options.is_some() && !knows_stream_options {
@@ -114,7 +110,7 @@ fn read(family: Family, knows_stream_options: bool, request: &Request, body: &Va
     Ok(Order { deployment, model, choices, limit: limit(body, model)?, streamed, include_usage })
 }
 
-fn flag(body: &Value, name: &str) -> Result<bool, Reply> {
+pub fn flag(body: &Value, name: &str) -> Result<bool, Reply> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(false),
         Some(Value::Bool(on)) => Ok(*on),
@@ -123,7 +119,7 @@ fn flag(body: &Value, name: &str) -> Result<bool, Reply> {
 }
 
 /// A whole number from 1.
-fn number(body: &Value, name: &str) -> Result<Option<u64>, Reply> {
+pub fn number(body: &Value, name: &str) -> Result<Option<u64>, Reply> {
     let sent = body.get(name).filter(|sent| !sent.is_null());
     let read = |sent: &Value| sent.as_u64().filter(|number| *number > 0);
     let refused = || invalid(&format!("{name} must be a whole number from 1."), name.into());
@@ -193,29 +189,4 @@ fn whole_answer(running: &Running, order: &Order, wording: &Wording) -> Value {
         "service_tier": "default", "prompt_filter_results": prompt_filter_results(),
         "choices": (0..order.choices).map(choice).collect::<Vec<_>>(),
     })
-}
-
-/// A whole answer on its way: to its end, or with the fault only half of it.
-pub fn whole(mut running: Running, answer: &Value) -> Answer {
-    if !running.simulator().faults().take(|switches| &mut switches.ai_cut_next) {
-        running.finished();
-        return json_reply(200, answer).map(Body::Whole);
-    }
-    running.broken();
-    let mut half = Bytes::from(answer.to_string());
-    half.truncate(half.len() / 2);
-    let pieces = stream::unfold(Some(half), |half| async {
-        match half {
-            Some(half) if !half.is_empty() => Some((Ok(half), Some(Bytes::new()))),
-            Some(_) => {
-                // The first half must have left before the connection breaks.
-                tokio::task::yield_now().await;
-                Some((Err(io::Error::other("cut, as was asked for")), None))
-            }
-            None => None,
-        }
-    });
-    let mut reply = Response::new(Body::Stream(Box::pin(pieces)));
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    reply
 }

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::calls::{AiKind, Running};
-use super::chat::whole;
+use super::delivery::whole;
+use super::models::{Ability, deployment};
 use super::refusal::invalid;
-use super::{Family, deployment, pause};
+use super::{Family, pause};
 use crate::simulator::Simulator;
 use crate::simulator::http::{Answer, Reply, Request};
 
@@ -25,7 +26,7 @@ struct Input {
 
 pub async fn answer(simulator: &Simulator, family: Family, request: &Request) -> Result<Answer, Reply> {
     let body = request.json();
-    let (name, model) = deployment(family, request, &body, AiKind::Embedding)?;
+    let (name, model) = deployment(family, request, body["model"].as_str(), Ability::Embeddings)?;
     let inputs = inputs(&body["input"]).ok_or_else(|| invalid("The input has no accepted form.", "input".into()))?;
     if inputs.len() > MOST_INPUTS || inputs.iter().any(|input| input.tokens > MOST_TOKENS) {
         return Err(invalid("There are too many inputs, or one of them is too long.", "input".into()));

@@ -1,21 +1,48 @@
-//! Simulated AI services in the shape of Azure OpenAI: chat completions (whole and streamed), embeddings, models.
+//! Simulated AI services: Azure OpenAI (chat, answers, embeddings, audio, pictures, models), Azure Speech and Azure AI
+//! Vision, all on one host.
 //!
-//! This room owns the doors: both families of addresses, who is let in, which faults strike, and the headers that every
-//! answer wears. What a request means and what is answered is in `chat` and `embeddings`; the words in `wording`, their
-//! way over the wire in `stream`, the shape of refusals in `refusal`, and the truth of what was really produced in
+//! This file owns the way in: who is let in, which faults strike, and the headers that every answer wears. The addresses
+//! are in `doors`. What a request means and what is answered is in a file for each door: `chat`, `responses`, `embeddings`,
+//! `transcriptions`, `spoken`, `pictures`; `speech_fast`, `speech_short`, `speech_synthesis`; `vision`, `vision_old`,
+//! `vision_read`. The words are in `wording` and `transcript`, sound and sight in `sound`, `measure`, `ssml` and `look`,
+//! the way over the wire in `delivery`, the shape of refusals in `refusal`, and the truth of what was really produced in
 //! `calls`. Nothing here thinks: answers and counts follow from the request alone, so that a caller can compute them.
 //!
-//! The behaviour follows `ai services`, section 1, with the oddities that were observed on the real service.
+//! The behaviour follows `ai services`, sections 1 to 3, with the oddities that were observed on the real services.
 
 mod calls;
 mod chat;
+mod delivery;
+mod doors;
 mod embeddings;
+mod form;
+mod look;
+mod measure;
+mod models;
+mod pictures;
 mod refusal;
+mod responses;
+mod responses_stream;
+mod sound;
+mod speech_fast;
+mod speech_short;
+mod speech_synthesis;
+mod spoken;
+mod ssml;
 mod stream;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_of_faults;
+#[cfg(test)]
+mod tests_of_sight;
+#[cfg(test)]
+mod tests_of_sound;
+mod transcript;
+mod transcriptions;
+mod vision;
+mod vision_old;
+mod vision_read;
 mod wording;
 
 use std::time::Duration;
@@ -24,19 +51,20 @@ use http::header::{AUTHORIZATION, HeaderName};
 use http::{Method, Response};
 use jiff::civil::Date;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Simulator;
-use super::http::{Answer, Body, Reply, Request, html, json_reply, with_header};
-use refusal::{failed, invalid, numbered, unknown_deployment, wrong_operation};
+use super::http::{Answer, Body, Reply, Request, html, with_header};
+use doors::{Family, Service};
+use refusal::{failed, invalid, numbered};
 
 pub use calls::{AiCall, AiKind, Books};
+pub use doors::{Door, ROUTES, owns};
 
-/// All addresses of these services begin with it.
-pub const PREFIX: &str = "/openai/";
-
-/// Opens the simulated services only.
+/// Each opens its simulated service only.
 const KEY: &str = "simulated-ai-key-for-demo-and-tests";
+const SPEECH_KEY: &str = "simulated-speech-key-for-demo-and-tests";
+const VISION_KEY: &str = "simulated-vision-key-for-demo-and-tests";
 
 /// Since this version, the dated family knows `stream_options`.
 const FIRST_WITH_STREAM_OPTIONS: Date = Date::constant(2024, 9, 1);
@@ -51,59 +79,16 @@ pub struct AiConfig {
     pub api_key: String,
     pub chat_model: String,
     pub embedding_model: String,
-}
-
-/// The two families of addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    V1,
-    Dated,
-}
-
-/// The paths.
-#[derive(Debug, Clone, Copy)]
-pub enum Door {
-    Chat(Family),
-    Embeddings(Family),
-    Models,
-}
-
-pub const ROUTES: &[(&str, Door)] = &[
-    ("/openai/v1/chat/completions", Door::Chat(Family::V1)),
-    ("/openai/v1/embeddings", Door::Embeddings(Family::V1)),
-    ("/openai/v1/models", Door::Models),
-    ("/openai/deployments/{deployment}/chat/completions", Door::Chat(Family::Dated)),
-    ("/openai/deployments/{deployment}/embeddings", Door::Embeddings(Family::Dated)),
-];
-
-/// What a deployment is a deployment of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Model {
-    Chat,
-    Reasoning,
-    Embedding,
-}
-
-const MODELS: &[(&str, Model)] =
-    &[("sim-chat", Model::Chat), ("sim-reason", Model::Reasoning), ("sim-embed", Model::Embedding)];
-
-impl Model {
-    /// Deployments bear the model's name, or the name and something behind a dash, as `sim-chat-west`: so a product
-    /// can be given several of a kind.
-    fn of(deployment: &str) -> Option<Self> {
-        let fits =
-            |name: &str| deployment.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
-        MODELS.iter().find(|(name, _)| fits(name)).map(|(_, model)| *model)
-    }
-
-    /// The version behind the deployments. Answers name it, and never the deployment.
-    fn version(self) -> &'static str {
-        match self {
-            Model::Chat => "simulated-chat-2026-01-01",
-            Model::Reasoning => "simulated-reasoning-2026-01-01",
-            Model::Embedding => "simulated-embedding-2026-01-01",
-        }
-    }
+    /// Transcribes and translates, in all formats; usage is not told.
+    pub whisper_model: String,
+    /// Transcribes, in JSON only; usage is told in tokens.
+    pub transcribe_model: String,
+    pub speech_model: String,
+    pub image_model: String,
+    /// Of Azure Speech and Azure AI Vision, whose paths follow.
+    pub azure_url: String,
+    pub speech_key: String,
+    pub vision_key: String,
 }
 
 impl Simulator {
@@ -115,26 +100,26 @@ impl Simulator {
             api_key: KEY.to_owned(),
             chat_model: "sim-chat".to_owned(),
             embedding_model: "sim-embed".to_owned(),
+            whisper_model: "sim-whisper".to_owned(),
+            transcribe_model: "sim-transcribe".to_owned(),
+            speech_model: "sim-tts".to_owned(),
+            image_model: "sim-image".to_owned(),
+            azure_url: self.base_url().to_owned(),
+            speech_key: SPEECH_KEY.to_owned(),
+            vision_key: VISION_KEY.to_owned(),
         }
     }
 }
 
 pub async fn answer(simulator: &Simulator, door: Door, request: &Request) -> Answer {
-    let post = request.method == Method::POST;
-    let label = match door {
-        Door::Chat(_) if post => Some("ai.chat"),
-        Door::Embeddings(_) if post => Some("ai.embeddings"),
-        Door::Models if request.method == Method::GET => Some("ai.models"),
-        _ => None,
+    let method = if door.looks_up() { Method::GET } else { Method::POST };
+    let answer = if request.method == method {
+        simulator.count(door.label());
+        serve(simulator, door, request).await.unwrap_or_else(|refusal| refusal.map(Body::Whole))
+    } else {
+        numbered(405, "This method is not allowed here.").map(Body::Whole)
     };
-    let answer = match label {
-        Some(label) => {
-            simulator.count(label);
-            serve(simulator, door, request).await.unwrap_or_else(|refusal| refusal.map(Body::Whole))
-        }
-        None => numbered(405, "This method is not allowed here.").map(Body::Whole),
-    };
-    dressed(simulator, answer)
+    dressed(simulator, door.service(), answer)
 }
 
 async fn serve(simulator: &Simulator, door: Door, request: &Request) -> Result<Answer, Reply> {
@@ -142,19 +127,33 @@ async fn serve(simulator: &Simulator, door: Door, request: &Request) -> Result<A
         pause(simulator).await;
         return Err(reply);
     }
-    let family = match door {
-        Door::Chat(family) | Door::Embeddings(family) => family,
-        Door::Models => Family::V1,
+    let version = match door.service() {
+        Service::OpenAi(family) => {
+            let_in(family, request)?;
+            version(family, request)?
+        }
+        Service::Speech => subscribed(request, SPEECH_KEY).map(|()| None)?,
+        Service::Vision => subscribed(request, VISION_KEY).map(|()| None)?,
     };
-    let_in(family, request)?;
-    let version = version(family, request)?;
     match door {
-        Door::Chat(_) => {
+        Door::Chat(family) => {
             let knows_stream_options = version.is_none_or(|version| version >= FIRST_WITH_STREAM_OPTIONS);
             chat::answer(simulator, family, knows_stream_options, request).await
         }
-        Door::Embeddings(_) => embeddings::answer(simulator, family, request).await,
-        Door::Models => Ok(models(simulator).map(Body::Whole)),
+        Door::Embeddings(family) => embeddings::answer(simulator, family, request).await,
+        Door::Audio(family, task) => transcriptions::answer(simulator, family, task, request).await,
+        Door::Spoken(family) => spoken::answer(simulator, family, request).await,
+        Door::Pictures(family) => pictures::answer(simulator, family, request).await,
+        Door::Responses => responses::answer(simulator, request).await,
+        Door::Models => Ok(models::list(simulator).map(Body::Whole)),
+        Door::FastSpeech => speech_fast::answer(simulator, request).await,
+        Door::ShortSpeech => speech_short::answer(simulator, request).await,
+        Door::Synthesis => speech_synthesis::answer(simulator, request).await,
+        Door::Voices => Ok(speech_synthesis::voices().map(Body::Whole)),
+        Door::Vision => vision::answer(simulator, request).await,
+        Door::OldVision => vision_old::answer(simulator, request).await,
+        Door::Read => vision_read::answer(simulator, request).await,
+        Door::ReadResult => Ok(vision_read::result(simulator, request).map(Body::Whole)),
     }
 }
 
@@ -162,16 +161,26 @@ async fn serve(simulator: &Simulator, door: Door, request: &Request) -> Result<A
 fn fault(simulator: &Simulator, door: Door) -> Option<Reply> {
     let switches = simulator.faults().get();
     if switches.ai_down {
-        return Some(numbered(503, "The simulated AI services are down, as was asked for."));
+        return Some(door.shape().numbered(503, "The simulated AI services are down, as was asked for."));
     }
-    if matches!(door, Door::Models) {
+    if door.looks_up() {
         return None;
     }
     if simulator.faults().take(|switches| &mut switches.ai_fail_next) {
-        return Some(failed(switches.ai_fail_status, switches.ai_retry_after_ms));
+        return Some(failed(door.shape(), switches.ai_fail_status, switches.ai_retry_after_ms));
     }
     let page = "<html><head><title>Gateway</title></head><body><h1>Simulated gateway page</h1></body></html>";
     simulator.faults().take(|switches| &mut switches.ai_html_next).then(|| html(200, page.to_owned()))
+}
+
+/// The key of Azure Speech or Azure AI Vision, in the one header for it.
+fn subscribed(request: &Request, key: &str) -> Result<(), Reply> {
+    let sent = request.header("ocp-apim-subscription-key");
+    let others = [request.header("api-key"), request.header(AUTHORIZATION.as_str())];
+    if sent == Some(key) && others.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    Err(numbered(401, "Access denied due to invalid subscription key or wrong API endpoint."))
 }
 
 /// Exactly one key in exactly one header. A product that forwards its customer's own header next to its key is caught.
@@ -205,38 +214,6 @@ fn version(family: Family, request: &Request) -> Result<Option<Date>, Reply> {
     }
 }
 
-/// Which deployment is asked for, and that it can do what is asked.
-fn deployment(family: Family, request: &Request, body: &Value, kind: AiKind) -> Result<(String, Model), Reply> {
-    let name = match family {
-        Family::Dated => request.param("deployment"),
-        Family::V1 => body.get("model").and_then(Value::as_str).unwrap_or_default(),
-    };
-    if name.is_empty() {
-        return Err(invalid("you must provide a model parameter", "model".into()));
-    }
-    let model = Model::of(name).ok_or_else(unknown_deployment)?;
-    if (model == Model::Embedding) != (kind == AiKind::Embedding) {
-        return Err(wrong_operation(name));
-    }
-    Ok((name.to_owned(), model))
-}
-
-fn models(simulator: &Simulator) -> Reply {
-    let created = simulator.base_now().as_second();
-    let data: Vec<Value> = MODELS
-        .iter()
-        .map(|(id, model)| {
-            json!({
-                "id": id, "object": "model", "created": created, "owned_by": "simulator", "status": "succeeded",
-                "capabilities": {
-                    "chat_completion": *model != Model::Embedding, "embeddings": *model == Model::Embedding,
-                },
-            })
-        })
-        .collect();
-    json_reply(200, &json!({ "object": "list", "data": data }))
-}
-
 /// The wait before the first byte that was asked for.
 async fn pause(simulator: &Simulator) {
     let delay = simulator.faults().get().ai_delay_ms;
@@ -245,8 +222,8 @@ async fn pause(simulator: &Simulator) {
     }
 }
 
-/// What every answer wears: ids for support, and what is left of the limits.
-fn dressed<B>(simulator: &Simulator, mut answer: Response<B>) -> Response<B> {
+/// What every answer wears: ids for support, and at Azure OpenAI what is left of the limits.
+fn dressed<B>(simulator: &Simulator, service: Service, mut answer: Response<B>) -> Response<B> {
     const REQUESTS: u64 = 1_000;
     const TOKENS: u64 = 1_000_000;
     let (calls, tokens) = simulator.ai_totals();
@@ -256,6 +233,13 @@ fn dressed<B>(simulator: &Simulator, mut answer: Response<B>) -> Response<B> {
         ("apim-request-id", simulator.new_id().to_string()),
         ("x-request-id", simulator.new_id().to_string()),
         ("x-ms-region", "Simulated".to_owned()),
+    ] {
+        answer = with_header(answer, HeaderName::from_static(name), &value);
+    }
+    if !matches!(service, Service::OpenAi(_)) {
+        return answer;
+    }
+    for (name, value) in [
         ("x-ratelimit-limit-requests", REQUESTS.to_string()),
         ("x-ratelimit-limit-tokens", TOKENS.to_string()),
         ("x-ratelimit-remaining-requests", left(REQUESTS, calls).to_string()),

@@ -1,9 +1,10 @@
-//! Refusals in Azure's shape: `{"error": {...}}`, with codes that are text also where they are numbers.
+//! Refusals in Azure's shapes: `{"error": {...}}` with codes that are text also where they are numbers, and at Azure
+//! Speech flat or plain text.
 
 use http::header::{HeaderName, RETRY_AFTER};
 use serde_json::{Value, json};
 
-use crate::simulator::http::{Reply, json_reply, with_header};
+use crate::simulator::http::{Reply, json_reply, reply, with_header};
 
 /// A gateway's refusal: code and message, nothing else.
 pub fn numbered(status: u16, message: &str) -> Reply {
@@ -48,11 +49,53 @@ pub fn blocked() -> Reply {
 }
 
 /// A fault that was asked for. A 429 says in both units when to come back.
-pub fn failed(status: u16, retry_after_ms: u64) -> Reply {
-    let reply = numbered(status, "A fault that was asked for");
+pub fn failed(shape: Shape, status: u16, retry_after_ms: u64) -> Reply {
+    let reply = shape.numbered(status, "A fault that was asked for");
     if status != 429 {
         return reply;
     }
     let reply = with_header(reply, RETRY_AFTER, &retry_after_ms.div_ceil(1_000).to_string());
     with_header(reply, HeaderName::from_static("retry-after-ms"), &retry_after_ms.to_string())
+}
+
+/// A refusal of Azure Speech where it speaks JSON: flat.
+pub fn flat(status: u16, code: &str, message: &str, inner: Option<&str>) -> Reply {
+    let mut body = json!({ "code": code, "message": message });
+    if let Some(inner) = inner {
+        body["innerError"] = json!({ "code": inner, "message": message });
+    }
+    json_reply(status, &body)
+}
+
+/// A refusal of Azure Speech where it does not.
+pub fn plain(status: u16, message: &str) -> Reply {
+    reply(status, "text/plain; charset=utf-8", message.to_owned())
+}
+
+/// A refusal of Azure AI Vision: what is really wrong is inside.
+pub fn unseen(inner: &str, message: &str) -> Reply {
+    let error = json!({
+        "code": "InvalidRequest", "message": message, "innererror": { "code": inner, "message": message },
+    });
+    json_reply(400, &json!({ "error": error }))
+}
+
+/// The shapes in which the services refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Below `error`.
+    Nested,
+    Flat,
+    Plain,
+}
+
+impl Shape {
+    /// A refusal that has only a number.
+    pub fn numbered(self, status: u16, message: &str) -> Reply {
+        match self {
+            Shape::Nested => numbered(status, message),
+            Shape::Flat => flat(status, &status.to_string(), message, None),
+            Shape::Plain => plain(status, message),
+        }
+    }
 }

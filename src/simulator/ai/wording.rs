@@ -115,12 +115,17 @@ impl Wording {
             message["tool_calls"] = json!([{ "id": call_id, "type": "function", "function": function }]);
             return message;
         }
+        message["content"] = self.text().into();
+        message
+    }
+
+    /// What is said, without tools.
+    pub fn text(&self) -> String {
         let texts = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Text(text) => Some(text.as_str()),
             _ => None,
         });
-        message["content"] = texts.collect::<String>().into();
-        message
+        texts.collect()
     }
 
     /// What one choice costs.
