@@ -337,14 +337,6 @@ impl Deployments {
     pub fn all(&self) -> &[Arc<Deployment>] {
         &self.list
     }
-
-    /// The names of all models, without repeats.
-    pub fn models(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.list.iter().map(|entry| entry.model.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
 }
 
 #[cfg(test)]

@@ -81,7 +81,8 @@ pub fn client(app: &App) -> Result<&AiClient, Problem> {
     })
 }
 
-fn scope(kind: Kind) -> Scope {
+/// What a key must be for.
+pub fn scope(kind: Kind) -> Scope {
     match kind {
         Kind::Chat | Kind::Responses => Scope::Chat,
         Kind::Embeddings => Scope::Embeddings,
