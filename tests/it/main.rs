@@ -4,6 +4,7 @@
 mod ai;
 mod ai_limits;
 mod ai_media;
+mod ai_staff;
 mod background;
 mod cli;
 mod converge;
