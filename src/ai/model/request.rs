@@ -88,7 +88,7 @@ pub fn check(kind: Kind, body: &Value) -> Result<(), Wrong> {
     }
     for field in ["n", "max_tokens", "max_completion_tokens", "max_output_tokens"] {
         if !body[field].is_null() && body[field].as_u64().is_none_or(|number| number == 0) {
-            return Err(("n", "`n` and the limits of tokens are whole numbers of at least 1."));
+            return Err((field, "`n` and the limits of tokens are whole numbers of at least 1."));
         }
     }
     let options = &body["stream_options"];
@@ -208,7 +208,7 @@ mod tests {
             (Kind::Responses, json!({"previous_response_id": "resp_1"}), "previous_response_id"),
             (Kind::Responses, json!({"tools": [{"type": "web_search"}]}), "tools"),
             (Kind::Chat, json!({"data_sources": []}), "data_sources"),
-            (Kind::Chat, json!({"max_tokens": 0}), "n"),
+            (Kind::Chat, json!({"max_tokens": 0}), "max_tokens"),
             (Kind::Chat, json!({"n": "many"}), "n"),
             (Kind::Image, json!({"stream": true}), "stream"),
         ] {
