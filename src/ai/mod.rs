@@ -18,4 +18,4 @@ pub use client::AiClient;
 pub use model::budget::{Budget, Unit, Window};
 pub use model::deployments::{Deployment, Deployments, DeploymentsError, Kind, Known};
 pub use model::statistics::Tally;
-pub use service::{books, budgets, cooldown, price, stops};
+pub use service::{books, budgets, captures, cooldown, price, stops};

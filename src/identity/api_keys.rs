@@ -85,6 +85,8 @@ pub struct KeyTerms {
     /// None: everything.
     pub scopes: Option<Vec<Scope>>,
     pub limits: Limits,
+    /// Until then, what is asked and answered with the key is kept for the customer to read; None: it is not.
+    pub capture_until: Option<Timestamp>,
 }
 
 /// A stored key.
@@ -118,6 +120,8 @@ pub struct ApiKey {
     pub subscription: SubscriptionId,
     pub scopes: Option<Vec<Scope>>,
     pub limits: Limits,
+    /// What is asked and answered is kept for the customer to read.
+    pub capture: bool,
 }
 
 impl ApiKey {
@@ -216,6 +220,38 @@ pub async fn end(
     prefix: &str,
     overlap: SignedDuration,
 ) -> Result<bool, StoreError> {
+    change(app, subscription, prefix, |key, now| {
+        if overlap.is_positive() {
+            let end = now + overlap;
+            key.terms.expires = Some(key.terms.expires.map_or(end, |known| known.min(end)));
+        } else {
+            key.revoked = Some(now);
+        }
+    })
+    .await
+}
+
+/// Keeps what is asked and answered with a key for so long from now on; zero: no more. `false`: it is not one of this
+/// subscription.
+pub async fn capture(
+    app: &App,
+    subscription: SubscriptionId,
+    prefix: &str,
+    during: SignedDuration,
+) -> Result<bool, StoreError> {
+    change(app, subscription, prefix, |key, now| {
+        key.terms.capture_until = during.is_positive().then(|| now + during);
+    })
+    .await
+}
+
+/// Changes a live key; one that is over stays as it is.
+async fn change(
+    app: &App,
+    subscription: SubscriptionId,
+    prefix: &str,
+    change: impl Fn(&mut StoredKey, Timestamp),
+) -> Result<bool, StoreError> {
     loop {
         let Some((mut key, etag)) = load(app, prefix).await? else { return Ok(false) };
         if key.subscription != subscription {
@@ -225,12 +261,7 @@ pub async fn end(
         if !key.is_live(now) {
             return Ok(true);
         }
-        if overlap.is_positive() {
-            let end = now + overlap;
-            key.terms.expires = Some(key.terms.expires.map_or(end, |known| known.min(end)));
-        } else {
-            key.revoked = Some(now);
-        }
+        change(&mut key, now);
         app.api_keys.0.lock().unwrap_or_else(PoisonError::into_inner).remove(prefix);
         match app.rows.write(KEYS, prefix, vec![Write::replace(ROW, &key, etag)?]).await {
             Err(StoreError::Precondition) => {}
@@ -282,8 +313,9 @@ async fn opened(app: &App, prefix: &str, secret: Option<&str>) -> Result<Result<
     if !key.is_live(now) {
         return Ok(Err(KeyError::Expired));
     }
-    let KeyTerms { scopes, limits, .. } = key.terms;
-    Ok(Ok(ApiKey { prefix: key.prefix, name: key.name, subscription: key.subscription, scopes, limits }))
+    let KeyTerms { scopes, limits, capture_until, .. } = key.terms;
+    let capture = capture_until.is_some_and(|until| now < until);
+    Ok(Ok(ApiKey { prefix: key.prefix, name: key.name, subscription: key.subscription, scopes, limits, capture }))
 }
 
 /// Writes down that a key is used. Losing it loses nothing.

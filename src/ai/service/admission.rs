@@ -153,6 +153,7 @@ pub async fn admit(app: &Arc<App>, wish: &Wish<'_>) -> Result<(Call, Vec<Arc<Dep
         currency,
         hold,
         served: false,
+        captured: None,
     };
     Ok((call, deployments))
 }

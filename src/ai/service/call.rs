@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::admission::{Wish, admit, client, with_limits};
 use super::ask::{ask, unrecorded};
 use super::meter::{self, Call};
-use super::{inline, relay};
+use super::{captures, inline, relay};
 use crate::ai::client::{self as service, UpstreamError};
 use crate::ai::model::deployments::{Deployment, Kind};
 use crate::ai::model::request;
@@ -67,8 +67,9 @@ async fn begin(
         tokens: asked + request::asked_output(kind, &body).unwrap_or(0),
         worst: &|deployment| request::worst(kind, &body, deployment),
     };
-    let (call, deployments) = admit(&app, &wish).await?;
+    let (mut call, deployments) = admit(&app, &wish).await?;
     drop(request);
+    call.captured = key.capture.then(|| captures::readable(&body));
     inline::images(&app, &mut body).await?;
     if stream {
         streamed(app, call, deployments, body, asked).await
@@ -106,6 +107,9 @@ async fn whole(
     if basis == Basis::Estimated {
         // What is billed is shown, also where it is our own guess.
         answer["usage"] = usage::shown(kind, &used);
+    }
+    if call.captured.is_some() {
+        captures::keep(&app, &call, &answer.to_string()).await;
     }
     Ok(with_limits(json(StatusCode::OK, &answer), &call.hold.inside))
 }

@@ -39,6 +39,8 @@ pub struct Call {
     pub hold: Hold,
     /// It is recorded.
     pub served: bool,
+    /// The request as it is kept for the customer, where the customer wants that.
+    pub captured: Option<String>,
 }
 
 impl Drop for Call {

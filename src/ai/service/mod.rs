@@ -6,6 +6,7 @@ pub mod audio;
 pub mod books;
 pub mod budgets;
 pub mod call;
+pub mod captures;
 pub mod cooldown;
 pub mod gate;
 mod inline;

@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use super::captures;
 use super::meter::{self, Call};
 use crate::ai::model::deployments::Deployment;
 use crate::ai::model::stream::{Reading, Step, data};
@@ -27,6 +28,8 @@ const SILENCE: Duration = Duration::from_secs(180);
 const STUCK: Duration = Duration::from_secs(120);
 /// No stream lasts longer; a budget holds its part for a little more than that.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
+/// Bytes of a stream that are kept where its customer wants that.
+const KEPT: usize = 100_000;
 /// So long a stream is read on without its customer.
 const DRAIN: Duration = Duration::from_secs(60);
 
@@ -72,6 +75,7 @@ async fn relay(
 ) {
     let mut events = response.bytes_stream().eventsource();
     let began = tokio::time::Instant::now();
+    let mut kept = String::new();
     let mut gone: Option<tokio::time::Instant> = None;
     let mut silent = Duration::ZERO;
     let end = loop {
@@ -98,7 +102,7 @@ async fn relay(
         match event {
             None => break End::Broken("the service ended the stream too early".to_owned()),
             Some(Err(error)) => break End::Broken(error.to_string()),
-            Some(Ok(event)) => match reading.take(&event.data) {
+            Some(Ok(event)) => match noted(reading.take(&event.data), call.captured.is_some(), &mut kept) {
                 Step::Forward(chunk) if gone.is_none() => {
                     if !send(&customer, chunk.into()).await {
                         gone = Some(tokio::time::Instant::now());
@@ -120,6 +124,7 @@ async fn relay(
         Some((used, basis)) => meter::record(app, &mut call, deployment, used, *basis).await.is_ok(),
         None => true,
     };
+    captures::keep(app, &call, &kept).await;
     let usage = billed.as_ref().and_then(|(used, _)| reading.usage_chunk(used)).unwrap_or_default();
     let last = match end {
         End::Done(last) if recorded => usage + &last,
@@ -134,6 +139,17 @@ async fn relay(
     };
     // Nobody misses it if the customer has gone.
     send(&customer, last.into()).await;
+}
+
+/// The step, with its text added to what is kept.
+fn noted(step: Step, keep: bool, kept: &mut String) -> Step {
+    if let Step::Forward(text) | Step::Done(text) = &step
+        && keep
+        && kept.len() < KEPT
+    {
+        kept.push_str(text);
+    }
+    step
 }
 
 /// Hands over a piece; `false` when nobody takes it.
