@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use azure_core::request_options::{IfMatchCondition, MaxResults, Prefix};
-use azure_storage_blobs::prelude::{BlobClient, BlobServiceClient, ClientBuilder, ContainerClient};
-use bytes::Bytes;
+use azure_storage_blobs::prelude::{
+    BlobBlockType, BlobClient, BlobServiceClient, BlockList, ClientBuilder, ContainerClient,
+};
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
-use super::{BlobError, BlobInfo, Blobs, Condition, check_name};
+use super::{BlobError, BlobInfo, BlobWriter, Blobs, Condition, check_name};
 use crate::foundation::azure_account::{AzureAccount, failure};
 
 #[derive(Debug)]
@@ -63,6 +65,47 @@ async fn put_once(
     Ok(put.await?.etag)
 }
 
+/// Bytes of a block; a blob has at most 50,000 of them.
+const BLOCK: usize = 8 * 1024 * 1024;
+
+/// Blocks that Azure holds for a week and forgets when no list names them.
+struct Writer {
+    client: BlobClient,
+    blob: BlobInfo,
+    blocks: Vec<BlobBlockType>,
+    pieces: BytesMut,
+}
+
+impl Writer {
+    async fn flush(&mut self) -> Result<(), BlobError> {
+        if self.pieces.is_empty() {
+            return Ok(());
+        }
+        let id = format!("{:08}", self.blocks.len());
+        self.client.put_block(id.clone(), self.pieces.split().freeze()).await.map_err(translate)?;
+        self.blocks.push(BlobBlockType::new_uncommitted(id));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BlobWriter for Writer {
+    async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
+        self.blob.length += piece.len() as u64;
+        self.pieces.extend_from_slice(&piece);
+        if self.pieces.len() >= BLOCK { self.flush().await } else { Ok(()) }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<BlobInfo, BlobError> {
+        self.flush().await?;
+        let blocks = BlockList { blocks: std::mem::take(&mut self.blocks) };
+        let listed = self.client.put_block_list(blocks).content_type(self.blob.content_type.clone());
+        let answer = listed.await.map_err(translate)?;
+        self.blob.etag = answer.etag;
+        Ok(self.blob.clone())
+    }
+}
+
 #[async_trait]
 impl Blobs for AzureBlobs {
     async fn put(
@@ -86,6 +129,17 @@ impl Blobs for AzureBlobs {
             }
             Err(error) => Err(translate(error)),
         }
+    }
+
+    async fn create(&self, container: &str, name: &str, content_type: &str) -> Result<Box<dyn BlobWriter>, BlobError> {
+        let client = self.blob(container, name)?;
+        let container = self.container(container);
+        if !container.exists().await.map_err(translate)? {
+            // Somebody else may have made it in between; the first block tells.
+            let _ = container.create().await;
+        }
+        let blob = BlobInfo { name: name.into(), length: 0, content_type: content_type.into(), etag: String::new() };
+        Ok(Box::new(Writer { client, blob, blocks: Vec::new(), pieces: BytesMut::new() }))
     }
 
     async fn info(&self, container: &str, name: &str) -> Result<Option<BlobInfo>, BlobError> {

@@ -11,6 +11,7 @@ const TEXT: &str = "text/plain";
 pub async fn all(blobs: &dyn Blobs, scope: &str) {
     a_written_blob_is_read_back_whole_and_in_ranges(blobs, &format!("{scope}-a")).await;
     conditions_decide_who_writes(blobs, &format!("{scope}-b")).await;
+    a_blob_written_in_pieces_appears_whole_or_not_at_all(blobs, &format!("{scope}-e")).await;
     blobs_are_listed_by_prefix_in_order(blobs, &format!("{scope}-c")).await;
     bad_names_are_refused(blobs, &format!("{scope}-d")).await;
 }
@@ -42,6 +43,29 @@ pub async fn conditions_decide_who_writes(blobs: &dyn Blobs, scope: &str) {
     assert_ne!(first, second);
     assert!(matches!(put("3", Condition::Match(first)).await, Err(BlobError::Precondition)));
     assert_eq!(blobs.get(scope, "b", 0..9).await.unwrap().unwrap(), "2");
+}
+
+#[expect(clippy::unwrap_used, reason = "a law that does not hold must stop the test")]
+pub async fn a_blob_written_in_pieces_appears_whole_or_not_at_all(blobs: &dyn Blobs, scope: &str) {
+    let piece = Bytes::from(vec![b'x'; 1_500_000]);
+    let mut writer = blobs.create(scope, "large", TEXT).await.unwrap();
+    for _ in 0..8 {
+        writer.write(piece.clone()).await.unwrap();
+    }
+    assert_eq!(blobs.info(scope, "large").await.unwrap(), None);
+    let finished = writer.finish().await.unwrap();
+    assert_eq!(blobs.info(scope, "large").await.unwrap().unwrap(), finished);
+    assert_eq!((finished.length, finished.content_type.as_str()), (12_000_000, TEXT));
+    assert_eq!(blobs.get(scope, "large", 11_999_990..u64::MAX).await.unwrap().unwrap(), "x".repeat(10));
+    // A new version takes the old one's place; one that is given up leaves it.
+    let mut given_up = blobs.create(scope, "large", TEXT).await.unwrap();
+    given_up.write(Bytes::from_static(b"no")).await.unwrap();
+    drop(given_up);
+    assert_eq!(blobs.info(scope, "large").await.unwrap().unwrap().length, 12_000_000);
+    let mut empty = blobs.create(scope, "large", TEXT).await.unwrap();
+    empty.write(Bytes::new()).await.unwrap();
+    assert_eq!(empty.finish().await.unwrap().length, 0);
+    assert_eq!(blobs.get(scope, "large", 0..9).await.unwrap().unwrap(), "");
 }
 
 #[expect(clippy::unwrap_used, reason = "a law that does not hold must stop the test")]

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{BlobError, BlobInfo, Blobs, Condition, check_name};
+use super::{BlobError, BlobInfo, BlobWriter, Blobs, Condition, check_name};
 use crate::foundation::rng::Random;
 use crate::store::{Database, StoreError};
 
@@ -127,6 +127,72 @@ fn switch(
     Ok(old.map(|(_, file)| file))
 }
 
+/// Pieces are gathered to this much before they are written.
+const GATHERED: usize = 1024 * 1024;
+
+struct Writer {
+    database: Database,
+    container: String,
+    blob: BlobInfo,
+    file: String,
+    /// Taken when the file belongs to a row.
+    path: Option<PathBuf>,
+    out: Option<File>,
+    pieces: BytesMut,
+}
+
+impl Writer {
+    async fn flush(&mut self, sync: bool) -> Result<(), BlobError> {
+        let Some(mut out) = self.out.take() else {
+            return Err(io_error(std::io::Error::other("an earlier write failed")));
+        };
+        let pieces = self.pieces.split().freeze();
+        let out = blocking(move || {
+            out.write_all(&pieces)?;
+            if sync {
+                out.sync_all()?;
+            }
+            Ok(out)
+        });
+        self.out = Some(out.await?);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BlobWriter for Writer {
+    async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
+        self.blob.length += piece.len() as u64;
+        self.pieces.extend_from_slice(&piece);
+        if self.pieces.len() >= GATHERED { self.flush(false).await } else { Ok(()) }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<BlobInfo, BlobError> {
+        self.flush(true).await?;
+        let (container, blob, file) = (self.container.clone(), self.blob.clone(), self.file.clone());
+        let named = blob.clone();
+        let old = self
+            .database
+            .write(move |connection| switch(connection, &container, &named, &file, &Condition::Always))
+            .await?;
+        let path = self.path.take();
+        if let Some(old) = old.and_then(|old| Some(path?.with_file_name(old))) {
+            // What can not be removed now is removed at the next start.
+            let _ = blocking(move || std::fs::remove_file(old)).await;
+        }
+        Ok(blob)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take() {
+            // A leftover is removed at the next start.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
 #[async_trait]
 impl Blobs for EmbeddedBlobs {
     async fn put(
@@ -165,6 +231,30 @@ impl Blobs for EmbeddedBlobs {
             let _ = blocking(move || std::fs::remove_file(leftover)).await;
         }
         switched.map(|_| etag)
+    }
+
+    async fn create(&self, container: &str, name: &str, content_type: &str) -> Result<Box<dyn BlobWriter>, BlobError> {
+        check_name(container, name)?;
+        let file = self.random.token();
+        let path = self.folder.join(&file);
+        let created = path.clone();
+        let out = blocking(move || File::create(created)).await?;
+        let blob = BlobInfo {
+            name: name.into(),
+            length: 0,
+            content_type: content_type.into(),
+            etag: self.database.next_etag().to_string(),
+        };
+        let (database, container) = (self.database.clone(), container.to_owned());
+        Ok(Box::new(Writer {
+            database,
+            container,
+            blob,
+            file,
+            path: Some(path),
+            out: Some(out),
+            pieces: BytesMut::new(),
+        }))
     }
 
     async fn info(&self, container: &str, name: &str) -> Result<Option<BlobInfo>, BlobError> {

@@ -1,4 +1,5 @@
-//! Blobs: larger pieces of bytes by container and name, written whole, replaced conditionally, read in ranges.
+//! Blobs: larger pieces of bytes by container and name, written whole or piece by piece, replaced conditionally, read in
+//! ranges.
 //! Shaped by what Azure Blob Storage promises; [`contract`] states it once for both backends.
 
 mod azure;
@@ -58,6 +59,9 @@ pub trait Blobs: Send + Sync + std::fmt::Debug {
         condition: Condition,
     ) -> Result<String, BlobError>;
 
+    /// Begins a blob that is too large to be held in memory; it takes the place of what was there when it is finished.
+    async fn create(&self, container: &str, name: &str, content_type: &str) -> Result<Box<dyn BlobWriter>, BlobError>;
+
     async fn info(&self, container: &str, name: &str) -> Result<Option<BlobInfo>, BlobError>;
 
     /// The bytes of `range`, cut to what the blob has; None when there is no blob.
@@ -68,6 +72,15 @@ pub trait Blobs: Send + Sync + std::fmt::Debug {
 
     /// Up to `limit` blobs whose names begin with `prefix` and lie behind `after`, in name order.
     async fn list(&self, container: &str, prefix: &str, after: &str, limit: usize) -> Result<Vec<BlobInfo>, BlobError>;
+}
+
+/// A blob on its way in. Nobody sees it before it is finished; one that is dropped leaves nothing.
+#[async_trait]
+pub trait BlobWriter: Send {
+    async fn write(&mut self, piece: Bytes) -> Result<(), BlobError>;
+
+    /// Makes it durable and visible.
+    async fn finish(self: Box<Self>) -> Result<BlobInfo, BlobError>;
 }
 
 /// Names of containers and blobs: path-like, of letters that need no escaping anywhere.
