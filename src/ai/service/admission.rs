@@ -70,7 +70,8 @@ impl Drop for Hold {
 
 /// What a caller wants to do, and what it may take.
 pub struct Wish<'a> {
-    pub request: &'a crate::foundation::ids::RequestId,
+    /// What its records begin with: the request's id, or a job's and its item's.
+    pub request: &'a str,
     pub key: &'a ApiKey,
     pub model: &'a str,
     pub kind: Kind,
@@ -134,7 +135,7 @@ pub async fn admit(app: &Arc<App>, wish: &Wish<'_>) -> Result<(Call, Vec<Arc<Dep
     ];
     let inside = ai.gate.enter(subjects, wish.tokens, app.clock.now()).map_err(limited)?;
     let worst = deployments.iter().map(|deployment| (wish.worst)(deployment)).reduce(larger).unwrap_or_default();
-    let claim = Claim { call: wish.request.to_string(), subscription: key.subscription, key: key.prefix.clone() };
+    let claim = Claim { call: wish.request.to_owned(), subscription: key.subscription, key: key.prefix.clone() };
     let budgeted = budgets::reserve(app, &claim, &worst, &rates)
         .await
         .map_err(|error| {
@@ -143,7 +144,7 @@ pub async fn admit(app: &Arc<App>, wish: &Wish<'_>) -> Result<(Call, Vec<Arc<Dep
         .map_err(|exhausted| refused(*exhausted, &currency))?;
     let hold = Hold { app: Arc::clone(app), inside, claim: budgeted.then_some(claim) };
     let call = Call {
-        request: wish.request.clone(),
+        request: wish.request.to_owned(),
         subscription: key.subscription,
         key: key.prefix.clone(),
         model: wish.model.to_owned(),

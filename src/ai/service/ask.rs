@@ -22,6 +22,12 @@ pub enum Unanswered {
     Problem(Problem),
 }
 
+impl From<Problem> for Unanswered {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
 impl Unanswered {
     pub fn into_response(self) -> Result<Response, Problem> {
         match self {
@@ -82,7 +88,7 @@ fn unavailable(wait: Option<Duration>) -> Problem {
     problem
 }
 
-fn broken() -> Problem {
+pub fn broken() -> Problem {
     Problem::new(
         StatusCode::BAD_GATEWAY,
         "upstream_invalid",

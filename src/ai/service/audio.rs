@@ -9,7 +9,7 @@ use reqwest::multipart::Form;
 use serde_json::{Value, json};
 
 use super::admission::{Wish, admit, client, with_limits};
-use super::ask::{ask, unrecorded};
+use super::ask::{Unanswered, ask, broken, unrecorded};
 use super::meter::{self, Call};
 use crate::ai::client::speech::{Hearing, file};
 use crate::ai::client::{self as service, AiClient, UpstreamError};
@@ -37,13 +37,13 @@ struct Upload {
     fields: Vec<(String, String)>,
 }
 
+fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
+    fields.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
+}
+
 impl Upload {
     fn get(&self, name: &str) -> &str {
-        self.fields.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
-    }
-
-    fn has(&self, name: &str, value: &str) -> bool {
-        self.fields.iter().any(|(known, text)| known == name && text == value)
+        field(&self.fields, name)
     }
 
     async fn read(request: &Request) -> Result<Self, Problem> {
@@ -94,7 +94,20 @@ pub async fn hear(app: Arc<App>, request: Request, key: ApiKey, kind: Kind) -> R
         let problem = Problem::bad_request("invalid_audio", error.to_string()).field("file");
         if too_large { problem.status(StatusCode::PAYLOAD_TOO_LARGE) } else { problem }
     })?;
-    let task = tokio::spawn(async move { listen(app, request, key, kind, model, upload, format, audio).await });
+    let streamed = upload.get("stream") == "true" && format.is_json();
+    let listening = Listening { kind, model, format, audio, fields: upload.fields };
+    let task = tokio::spawn(async move {
+        let Transcribed { text, ms, call } = match transcribe(&app, request.id.as_str(), &key, &listening).await {
+            Ok(transcribed) => transcribed,
+            Err(unanswered) => return unanswered.into_response(),
+        };
+        let response = if streamed {
+            respond(StatusCode::OK, "text/event-stream; charset=utf-8", events(&text, ms))
+        } else {
+            respond(StatusCode::OK, format.content_type(), text)
+        };
+        Ok(with_limits(response, &call.hold.inside))
+    });
     task.await.map_err(Problem::internal)?
 }
 
@@ -104,29 +117,39 @@ struct Heard {
     told_ms: Option<u64>,
 }
 
-#[expect(clippy::too_many_arguments, reason = "a form and who sent it")]
-async fn listen(
-    app: Arc<App>,
-    request: Request,
-    key: ApiKey,
-    kind: Kind,
-    model: String,
-    upload: Upload,
-    format: Format,
-    audio: Audio,
-) -> Result<Response, Problem> {
+/// Audio to be listened to, and how.
+#[derive(Debug)]
+pub struct Listening {
+    pub kind: Kind,
+    pub model: String,
+    pub format: Format,
+    pub audio: Audio,
+    /// The fields of OpenAI's form.
+    pub fields: Vec<(String, String)>,
+}
+
+/// A transcript that is recorded.
+#[derive(Debug)]
+pub struct Transcribed {
+    pub text: String,
+    pub ms: u64,
+    call: Call,
+}
+
+/// Listens, and records what that used under `request`.
+pub async fn transcribe(
+    app: &Arc<App>,
+    request: &str,
+    key: &ApiKey,
+    listening: &Listening,
+) -> Result<Transcribed, Unanswered> {
+    let Listening { kind, model, audio, .. } = listening;
     let worst = Used::of(Part::AudioMs, audio.duration_ms);
-    let wish = Wish { request: &request.id, key: &key, model: &model, kind, tokens: 0, worst: &|_| worst.clone() };
-    let (mut call, deployments) = admit(&app, &wish).await?;
-    let ai = client(&app)?;
-    let asking = ask(&app, &call, &deployments, |deployment| {
-        let (upload, audio) = (&upload, &audio);
-        async move { heard(ai, &deployment, kind, upload, format, audio).await }
-    });
-    let (heard, deployment) = match asking.await {
-        Ok(answered) => answered,
-        Err(unanswered) => return unanswered.into_response(),
-    };
+    let wish = Wish { request, key, model, kind: *kind, tokens: 0, worst: &|_| worst.clone() };
+    let (mut call, deployments) = admit(app, &wish).await?;
+    let ai = client(app)?;
+    let asking = ask(app, &call, &deployments, |deployment| async move { heard(ai, &deployment, listening).await });
+    let (heard, deployment) = asking.await?;
     // The service's own word; but a zero for audio that plays is no word.
     let (ms, basis) = match heard.told_ms.filter(|ms| *ms > 0) {
         Some(ms) => (ms, Basis::Upstream),
@@ -137,29 +160,22 @@ async fn listen(
     }
     // More than was reserved and can be seen in the file is nobody's debt.
     let ms = ms.min(audio.duration_ms + ODD_MS);
-    meter::record(&app, &mut call, &deployment, &Used::of(Part::AudioMs, ms), basis).await.map_err(|_| unrecorded())?;
-    let response = if upload.get("stream") == "true" && format.is_json() {
-        respond(StatusCode::OK, "text/event-stream; charset=utf-8", events(&heard.text, ms))
-    } else {
-        respond(StatusCode::OK, format.content_type(), heard.text)
-    };
-    Ok(with_limits(response, &call.hold.inside))
+    let used = Used::of(Part::AudioMs, ms);
+    meter::record(app, &mut call, &deployment, &used, basis).await.map_err(|_| unrecorded())?;
+    Ok(Transcribed { text: heard.text, ms, call })
 }
 
-async fn heard(
-    ai: &AiClient,
-    deployment: &Deployment,
-    kind: Kind,
-    upload: &Upload,
-    format: Format,
-    audio: &Audio,
-) -> Result<Heard, UpstreamError> {
+async fn heard(ai: &AiClient, deployment: &Deployment, listening: &Listening) -> Result<Heard, UpstreamError> {
     if deployment.provider == Provider::Openai {
-        return passed_on(ai, deployment, upload, format, audio).await;
+        return passed_on(ai, deployment, listening).await;
     }
+    let Listening { kind, format, audio, fields, .. } = listening;
+    let (kind, format) = (*kind, *format);
+    let get = |name: &str| field(fields, name);
+    let has = |name: &str, value: &str| fields.iter().any(|(known, text)| known == name && text == value);
     let hearing = Hearing {
-        language: upload.get("language").to_owned(),
-        prompt: upload.get("prompt").to_owned(),
+        language: get("language").to_owned(),
+        prompt: get("prompt").to_owned(),
         speakers: format == Format::DiarizedJson,
         translate: kind == Kind::Translation,
     };
@@ -169,29 +185,24 @@ async fn heard(
     };
     let told_ms = Some(transcript.duration_ms);
     transcript.duration_ms = if transcript.duration_ms == 0 { audio.duration_ms } else { transcript.duration_ms };
-    let words = upload.has("timestamp_granularities[]", "word");
+    let words = has("timestamp_granularities[]", "word");
     let wanted = Wanted {
         format,
         task: if kind == Kind::Translation { "translate" } else { "transcribe" },
         words,
-        segments: !words || upload.has("timestamp_granularities[]", "segment"),
+        segments: !words || has("timestamp_granularities[]", "segment"),
     };
     Ok(Heard { text: transcript.render(wanted), told_ms })
 }
 
 /// The form as it came, to a service that speaks as OpenAI does.
-async fn passed_on(
-    ai: &AiClient,
-    deployment: &Deployment,
-    upload: &Upload,
-    format: Format,
-    audio: &Audio,
-) -> Result<Heard, UpstreamError> {
+async fn passed_on(ai: &AiClient, deployment: &Deployment, listening: &Listening) -> Result<Heard, UpstreamError> {
+    let Listening { format, audio, fields, .. } = listening;
     let mut form = Form::new().part("file", file(audio)?);
     if deployment.path == PathStyle::V1 {
         form = form.text("model", deployment.deployment.clone());
     }
-    for (name, value) in &upload.fields {
+    for (name, value) in fields {
         if name != "model" && name != "stream" {
             form = form.text(name.clone(), value.clone());
         }
@@ -237,7 +248,7 @@ fn events(text: &str, ms: u64) -> String {
 
 /// What is to be spoken, as it was asked for.
 #[derive(Debug, Clone)]
-struct Speech {
+pub struct Speech {
     input: String,
     voice: String,
     format: String,
@@ -246,7 +257,8 @@ struct Speech {
     body: Value,
 }
 
-fn speech(body: Value) -> Result<Speech, Problem> {
+/// Reads OpenAI's request.
+pub fn speech(body: Value) -> Result<Speech, Problem> {
     let wrong = |field: &'static str, text: String| Problem::bad_request("invalid_value", text).field(field);
     let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
     let (input, voice) = (text("input"), text("voice"));
@@ -289,20 +301,44 @@ fn characters(deployment: &Deployment, text: &str) -> u64 {
     }
 }
 
-async fn say(app: Arc<App>, request: Request, key: ApiKey, model: String, speech: Speech) -> Result<Response, Problem> {
+/// Speech that has begun: what says it, what it uses, and its audio as it is made.
+struct Begun {
+    call: Call,
+    deployment: Arc<Deployment>,
+    audio: reqwest::Response,
+    used: Used,
+}
+
+async fn begin(app: &Arc<App>, request: &str, key: &ApiKey, model: &str, speech: &Speech) -> Result<Begun, Unanswered> {
     let worst = |deployment: &Deployment| Used::of(Part::Characters, characters(deployment, &speech.input));
-    let wish = Wish { request: &request.id, key: &key, model: &model, kind: Kind::Speech, tokens: 0, worst: &worst };
-    let (call, deployments) = admit(&app, &wish).await?;
-    let ai = client(&app)?;
-    let asking = ask(&app, &call, &deployments, |deployment| {
-        let speech = &speech;
-        async move { spoken_by(ai, &deployment, speech).await }
-    });
-    let (audio, deployment) = match asking.await {
-        Ok(answered) => answered,
+    let wish = Wish { request, key, model, kind: Kind::Speech, tokens: 0, worst: &worst };
+    let (call, deployments) = admit(app, &wish).await?;
+    let ai = client(app)?;
+    let asking = ask(app, &call, &deployments, |deployment| async move { spoken_by(ai, &deployment, speech).await });
+    let (audio, deployment) = asking.await?;
+    let used = worst(&deployment);
+    Ok(Begun { call, deployment, audio, used })
+}
+
+/// Speaks a text to its end, and records what that used under `request`.
+pub async fn speak_whole(
+    app: &Arc<App>,
+    request: &str,
+    key: &ApiKey,
+    model: &str,
+    speech: &Speech,
+) -> Result<Bytes, Unanswered> {
+    let Begun { mut call, deployment, audio, used } = begin(app, request, key, model, speech).await?;
+    let audio = service::whole(audio).await.map_err(|_| broken())?;
+    meter::record(app, &mut call, &deployment, &used, Basis::Measured).await.map_err(|_| unrecorded())?;
+    Ok(audio.into())
+}
+
+async fn say(app: Arc<App>, request: Request, key: ApiKey, model: String, speech: Speech) -> Result<Response, Problem> {
+    let Begun { call, deployment, audio, used } = match begin(&app, request.id.as_str(), &key, &model, &speech).await {
+        Ok(begun) => begun,
         Err(unanswered) => return unanswered.into_response(),
     };
-    let used = worst(&deployment);
     let content = spoken::content_type(&speech.format).unwrap_or("application/octet-stream");
     let mut response = with_limits(respond(StatusCode::OK, content, Vec::new()), &call.hold.inside);
     *response.body_mut() = flow(app, call, deployment, audio, used);

@@ -60,7 +60,7 @@ async fn begin(
 ) -> Result<Response, Problem> {
     let asked = request::tokens(request::length(&body));
     let wish = Wish {
-        request: &request.id,
+        request: request.id.as_str(),
         key: &key,
         model: &model,
         kind,

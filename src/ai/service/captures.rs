@@ -70,7 +70,7 @@ pub async fn keep(app: &App, call: &Call, answer: &str) {
     let Some(request) = &call.captured else { return };
     let ends = call.began + KEPT;
     let capture = Capture {
-        request_id: call.request.to_string(),
+        request_id: call.request.clone(),
         at: call.began,
         ends,
         key: call.key.clone(),

@@ -14,7 +14,7 @@ use crate::ai::model::costs;
 use crate::ai::model::deployments::{Deployment, Kind};
 use crate::ai::model::used::{Basis, Part, Used};
 use crate::app::App;
-use crate::foundation::ids::{RequestId, SubscriptionId};
+use crate::foundation::ids::SubscriptionId;
 use crate::metering::model::quantity::Quantity;
 use crate::metering::model::record::{UsageRecord, What};
 use crate::metering::model::resource::Resource;
@@ -26,7 +26,7 @@ const TRIES: u32 = 5;
 /// A call that was let in.
 #[derive(Debug)]
 pub struct Call {
-    pub request: RequestId,
+    pub request: String,
     pub subscription: SubscriptionId,
     /// The prefix of the key.
     pub key: String,
@@ -96,7 +96,7 @@ pub async fn record(
     let records: Vec<UsageRecord> = metered
         .into_iter()
         .map(|(part, meter, amount)| UsageRecord {
-            id: record_id(call.request.as_str(), part),
+            id: record_id(&call.request, part),
             resource: Resource::Subscription(call.subscription),
             what: What::Meter(meter.to_owned()),
             quantity: Quantity::units(i128::from(amount)),

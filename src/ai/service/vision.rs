@@ -9,9 +9,9 @@ use http::{StatusCode, header};
 use serde_json::Value;
 
 use super::admission::{Wish, admit, client, with_limits};
-use super::ask::{ask, unrecorded};
+use super::ask::{Unanswered, ask, unrecorded};
 use super::inline::fetch;
-use super::meter;
+use super::meter::{self, Call};
 use crate::ai::client::vision::Look;
 use crate::ai::model::deployments::{Kind, Provider};
 use crate::ai::model::used::{Basis, Part, Used};
@@ -25,7 +25,8 @@ use crate::identity::ApiKey;
 const USUAL: &str = "vision";
 
 /// Where the image is.
-enum Source {
+#[derive(Debug)]
+pub enum Source {
     Bytes(Bytes),
     Address(String),
 }
@@ -41,7 +42,7 @@ fn wrong(field: &'static str, text: impl Into<String>) -> Problem {
     Problem::bad_request("invalid_value", text).field(field)
 }
 
-fn features<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<Feature>, Problem> {
+pub fn features<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<Feature>, Problem> {
     let mut found = Vec::new();
     for name in names.map(str::trim).filter(|name| !name.is_empty()) {
         let feature = Feature::read(name).ok_or_else(|| {
@@ -104,42 +105,46 @@ pub async fn analyze(app: Arc<App>, request: Request, key: ApiKey) -> Result<Res
     task.await.map_err(Problem::internal)?
 }
 
-async fn look(app: Arc<App>, request: Request, key: ApiKey, asked: Asked) -> Result<Response, Problem> {
+/// Looks at an image, and records what that used under `request`.
+pub async fn find(
+    app: &Arc<App>,
+    request: &str,
+    key: &ApiKey,
+    model: &str,
+    source: Source,
+    features: &[Feature],
+    language: &str,
+) -> Result<(Value, Call), Unanswered> {
     // Features of one image.
-    let used = Used::of(Part::Transactions, asked.features.len() as u64);
-    let wish = Wish {
-        request: &request.id,
-        key: &key,
-        model: &asked.model,
-        kind: Kind::Vision,
-        tokens: 0,
-        worst: &|_| used.clone(),
-    };
-    let (mut call, deployments) = admit(&app, &wish).await?;
-    let image = match asked.source {
+    let used = Used::of(Part::Transactions, features.len() as u64);
+    let wish = Wish { request, key, model, kind: Kind::Vision, tokens: 0, worst: &|_| used.clone() };
+    let (mut call, deployments) = admit(app, &wish).await?;
+    let image = match source {
         Source::Bytes(bytes) => bytes,
-        Source::Address(address) => fetch(&app, &address).await?,
+        Source::Address(address) => fetch(app, &address).await?,
     };
     let size = check(&image).map_err(|error| {
         let problem = Problem::bad_request("invalid_image", error.to_string()).field("image");
         if error == ImageError::TooLarge { problem.status(StatusCode::PAYLOAD_TOO_LARGE) } else { problem }
     })?;
-    let look = Look { image, size, features: asked.features, language: asked.language };
-    let ai = client(&app)?;
-    let asking = ask(&app, &call, &deployments, |deployment| {
-        let look = &look;
-        async move {
-            match deployment.provider {
-                Provider::AzureVision => ai.look(&deployment, look).await,
-                Provider::AzureVisionV3 => ai.look_old(&deployment, look).await,
-                _ => ai.look_by_chat(&deployment, look).await,
-            }
+    let look = &Look { image, size, features: features.to_vec(), language: language.to_owned() };
+    let ai = client(app)?;
+    let asking = ask(app, &call, &deployments, |deployment| async move {
+        match deployment.provider {
+            Provider::AzureVision => ai.look(&deployment, look).await,
+            Provider::AzureVisionV3 => ai.look_old(&deployment, look).await,
+            _ => ai.look_by_chat(&deployment, look).await,
         }
     });
-    let (answer, deployment) = match asking.await {
-        Ok(answered) => answered,
-        Err(unanswered) => return unanswered.into_response(),
-    };
-    meter::record(&app, &mut call, &deployment, &used, Basis::Measured).await.map_err(|_| unrecorded())?;
-    Ok(with_limits(json(StatusCode::OK, &answer), &call.hold.inside))
+    let (answer, deployment) = asking.await?;
+    meter::record(app, &mut call, &deployment, &used, Basis::Measured).await.map_err(|_| unrecorded())?;
+    Ok((answer, call))
+}
+
+async fn look(app: Arc<App>, request: Request, key: ApiKey, asked: Asked) -> Result<Response, Problem> {
+    let Asked { source, features, language, model } = asked;
+    match find(&app, request.id.as_str(), &key, &model, source, &features, &language).await {
+        Ok((answer, call)) => Ok(with_limits(json(StatusCode::OK, &answer), &call.hold.inside)),
+        Err(unanswered) => unanswered.into_response(),
+    }
 }
