@@ -3,6 +3,7 @@
 //! Owns: these pages and their forms. Does not own: any rule; it asks `fulfillment` and `metering` and shows the
 //! answer.
 
+mod key_terms;
 pub mod keys;
 pub mod landing;
 pub mod product;
