@@ -85,6 +85,9 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("CreateKey", form!(portal::keys::create)),
     ("RevokeKey", form!(portal::keys::revoke)),
     ("RotateKey", form!(portal::keys::rotate)),
+    ("PortalBudgets", with!(Customer, portal::budgets::list)),
+    ("SetBudget", form!(portal::budgets::set)),
+    ("RemoveBudget", form!(portal::budgets::remove)),
     // The publisher's staff.
     ("StaffHome", with!(Staff, Reader, staff::subscriptions::home)),
     ("StaffSubscriptions", with!(Staff, Reader, staff::subscriptions::list)),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::key_terms;
 use super::subscriptions::own;
 use super::view::subscription_view;
+use super::{budgets, key_terms};
 use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::secret::Secret;
@@ -37,6 +37,8 @@ struct Replaced {
     prefix: String,
     /// `false`: its end could not be written down; it lives on as before.
     ending: bool,
+    /// Whether the new key has its budget, too; none where there is none.
+    budget: Option<bool>,
 }
 
 /// What an answer says besides the list.
@@ -106,7 +108,14 @@ pub async fn rotate(app: Arc<App>, request: Request, customer: Customer, form: F
         tracing::warn!(subscription = %row.id, key = old.prefix, %error, "a rotated key was not given its end");
         false
     });
-    let replaced = Some(Replaced { prefix: old.prefix, ending });
+    let budget = match budgets::inherit(&app, &row, &old.prefix, &key.prefix).await {
+        Ok(inherited) => inherited.then_some(true),
+        Err(error) => {
+            tracing::warn!(subscription = %row.id, key = old.prefix, %error, "a rotated key's budget was not passed on");
+            Some(false)
+        }
+    };
+    let replaced = Some(Replaced { prefix: old.prefix, ending, budget });
     show(&app, &request, &customer, &row, News::Made(Box::new(Made { secret, key, replaced }))).await
 }
 
@@ -232,7 +241,9 @@ async fn show(
             let Made { secret, key, replaced } = *made;
             let mut made = view(&key, now);
             made["secret"] = secret.expose().into();
-            made["replaced"] = json!(replaced.map(|old| json!({ "shown": shown(&old.prefix), "ending": old.ending })));
+            made["replaced"] = json!(
+                replaced.map(|old| json!({ "shown": shown(&old.prefix), "ending": old.ending, "budget": old.budget }))
+            );
             content["made"] = made;
         }
         News::Refused(what, prefix, form, problem) => {

@@ -3,6 +3,7 @@
 
 mod ai;
 mod background;
+mod budget_pages;
 mod cli;
 mod converge;
 mod edge;

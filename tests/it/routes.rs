@@ -18,6 +18,7 @@ fn path(route: &str, id: &str) -> String {
         .replace("{resource}", id)
         .replace("{model}", "chat")
         .replace("{prefix}", "abc")
+        .replace("{budget}", "all")
 }
 
 async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {
