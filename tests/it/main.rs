@@ -14,6 +14,7 @@ mod landing;
 mod ledger_law;
 mod metering;
 mod parity;
+mod playground;
 mod purchase;
 mod routes;
 mod seams;
