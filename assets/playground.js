@@ -168,6 +168,7 @@
 
   async function chat({ form, result, section, call }) {
     const [text, system, most] = [form.elements.text.value.trim(), form.elements.system.value.trim(), form.elements.most.value];
+    if (!text) throw new Failure(texts.write, { field: form.elements.text });
     const messages = [...conversation, { role: "user", content: text }];
     const fields = { model: form.elements.model.value, messages: system ? [{ role: "system", content: system }, ...messages] : messages };
     if (most) fields.max_completion_tokens = Number(most);
@@ -353,7 +354,7 @@
         call.stopped = true;
         result.replaceChildren(make("p", `${texts.stopped} ${texts.stoppedLater}`), ...(call.id ? [receipt(call)] : []));
       } else if (error.field) {
-        result.replaceChildren();
+        if (tool !== "chat") result.replaceChildren();
         wrong.querySelector("span").textContent = error.message;
         wrong.hidden = false;
         error.field.focus();
@@ -368,7 +369,7 @@
       button.disabled = false;
       // The focus must not fall to the page's beginning with the button that had it.
       if (stopping) button.focus();
-      if (tool === "chat" && !stopping) form.elements.text.focus();
+      else if (tool === "chat") form.elements.text.focus();
     }
   }
 
