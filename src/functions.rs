@@ -115,6 +115,9 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("StaffRecordUsage", form!(Operator, staff::usage::actions::record)),
     ("StaffResendUsage", form!(Operator, staff::usage::actions::resend)),
     ("StaffWriteOffUsage", form!(Operator, staff::usage::actions::write_off)),
+    ("StaffAi", with!(Staff, Reader, staff::ai::overview)),
+    ("StaffStopAi", form!(Operator, staff::ai::stop)),
+    ("StaffResumeAi", form!(Operator, staff::ai::resume)),
     // Customers' programs.
     ("ChatCompletions", with!(Key, ai::handlers::chat)),
     ("Embeddings", with!(Key, ai::handlers::embeddings)),

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::model::deployments::Kind;
-use super::service::{audio, call, vision};
+use super::service::{admission, audio, call, vision};
 use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Request, Response, json, uncached};
@@ -56,17 +56,26 @@ fn shown(model: &str) -> Value {
     json!({ "id": model, "object": "model", "created": 0, "owned_by": "mediagenie" })
 }
 
+/// The models that a key may use.
+fn usable<'a>(app: &'a App, key: &ApiKey) -> Vec<&'a str> {
+    let all = app.ai.iter().flat_map(|ai| ai.deployments.all());
+    let mut names: Vec<&str> =
+        all.filter(|entry| key.may(admission::scope(entry.kind))).map(|entry| entry.model.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 /// `GET /v1/models`.
-pub async fn models(app: Arc<App>, _request: Request, _key: ApiKey) -> Result<Response, Problem> {
-    let models: Vec<Value> = app.ai.iter().flat_map(|ai| ai.deployments.models()).map(shown).collect();
+pub async fn models(app: Arc<App>, _request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let models: Vec<Value> = usable(&app, &key).into_iter().map(shown).collect();
     Ok(json(StatusCode::OK, &json!({ "object": "list", "data": models })))
 }
 
 /// `GET /v1/models/{model}`.
-pub async fn model(app: Arc<App>, request: Request, _key: ApiKey) -> Result<Response, Problem> {
+pub async fn model(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
     let wanted = request.param("model");
-    let known = app.ai.iter().flat_map(|ai| ai.deployments.models()).any(|model| model == wanted);
-    if known {
+    if usable(&app, &key).contains(&wanted) {
         return Ok(json(StatusCode::OK, &shown(wanted)));
     }
     Err(Problem::new(StatusCode::NOT_FOUND, "model_not_found", "There is no such model.").field("model"))

@@ -16,5 +16,6 @@ mod service;
 
 pub use client::AiClient;
 pub use model::budget::{Budget, Unit, Window};
-pub use model::deployments::{Deployments, DeploymentsError, Kind, Known};
-pub use service::{budgets, price};
+pub use model::deployments::{Deployment, Deployments, DeploymentsError, Kind, Known};
+pub use model::statistics::Tally;
+pub use service::{books, budgets, cooldown, price, stops};

@@ -13,6 +13,12 @@ use crate::foundation::telemetry;
 use crate::host::serve;
 use crate::simulator::{AiConfig, Delivery, ProductConfig, Simulator, SimulatorOptions};
 
+/// What is new at each start unless it is set.
+struct Secrets {
+    publisher_api_keys: String,
+    jwt_secret: String,
+}
+
 /// Names that the demo decides itself, whatever the environment says: it must never reach the real Microsoft.
 fn decided(
     name: &str,
@@ -20,7 +26,7 @@ fn decided(
     simulated: &ProductConfig,
     simulated_ai: &AiConfig,
     folder: &str,
-    keys: &str,
+    secrets: &Secrets,
 ) -> Option<String> {
     let text = match name {
         "AZURE_CLOUD" => "Global".to_owned(),
@@ -37,22 +43,15 @@ fn decided(
         "SIGN_IN_CLIENT_ID" => simulated.sign_in_client_id.clone(),
         "SIGN_IN_CLIENT_SECRET" => simulated.sign_in_client_secret.clone(),
         "STAFF_OBJECT_IDS" => simulated.staff_object_id.clone(),
-        "PUBLISHER_API_KEYS" => keys.to_owned(),
+        "PUBLISHER_API_KEYS" => secrets.publisher_api_keys.clone(),
         "AI_DEPLOYMENTS_FILE" => format!("{folder}/deployments.json"),
         "AZURE_OPENAI_KEY" => simulated_ai.api_key.clone(),
+        "AZURE_SPEECH_KEY" => simulated_ai.speech_key.clone(),
+        "AZURE_VISION_KEY" => simulated_ai.vision_key.clone(),
+        "JWT_SECRET" => secrets.jwt_secret.clone(),
         _ => return std::env::var(name).ok(),
     };
     Some(text)
-}
-
-/// The simulated models, as a file of deployments.
-fn deployments(ai: &AiConfig) -> String {
-    let both = serde_json::json!({ "input": "chat_tokens", "output": "chat_tokens" });
-    let input = serde_json::json!({ "input": "chat_tokens" });
-    let entry = |model: &str, kind: &str, deployment: &str, meters: &serde_json::Value| serde_json::json!({ "model": model, "kind": kind, "endpoint": ai.base_url, "deployment": deployment, "meters": meters });
-    let list =
-        [entry("chat", "chat", &ai.chat_model, &both), entry("embed", "embeddings", &ai.embedding_model, &input)];
-    serde_json::json!({ "deployments": list }).to_string()
 }
 
 fn environment(name: &str, default: &str) -> String {
@@ -75,10 +74,12 @@ pub async fn run() -> Result<(), Failure> {
     let keys = environment("PUBLISHER_API_KEYS", &format!("demo={}", SystemRandom.token()));
     let key =
         keys.split(',').next().and_then(|first| first.split_once('=')).map_or("", |(_, key)| key.trim()).to_owned();
-    let settings = Settings::read(&|name| decided(name, &listen, &config, &ai, &folder, &keys)).map_err(|errors| {
-        fail(&errors);
-        Failure::Misused
-    })?;
+    let secrets = Secrets { publisher_api_keys: keys, jwt_secret: environment("JWT_SECRET", &SystemRandom.token()) };
+    let settings =
+        Settings::read(&|name| decided(name, &listen, &config, &ai, &folder, &secrets)).map_err(|errors| {
+            fail(&errors);
+            Failure::Misused
+        })?;
     if !settings.listen.ip().is_loopback() || !settings.simulator.ip().is_loopback() {
         fail(&std::io::Error::other(
             "the demo listens on loopback addresses only: its simulated sign-in lets anybody in",
@@ -100,7 +101,7 @@ pub async fn run() -> Result<(), Failure> {
     // The simulated Microsoft forgets everything at its end, so an earlier demo's rows would belong to nobody.
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)
-        .and_then(|()| std::fs::write(format!("{folder}/deployments.json"), deployments(&ai)))
+        .and_then(|()| std::fs::write(format!("{folder}/deployments.json"), ai.deployments().to_string()))
         .map_err(|error| fail(&error))?;
     let host = host(settings).await?;
     let stopping = stopping();

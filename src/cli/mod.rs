@@ -179,7 +179,9 @@ async fn serve_until_signal(settings: Settings) -> Result<(), Failure> {
     let public = settings.public_base_url.clone();
     let host = host(settings).await?;
     tracing::info!(address = %listener.local_addr().map(|address| address.to_string()).unwrap_or_default(), public, "serving");
+    let app = std::sync::Arc::clone(&host.app);
     serve::run(host, listener, stopping()).await;
+    crate::ai::books::write(&app).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -202,7 +204,9 @@ async fn functions(settings: Settings) -> Result<(), Failure> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| fail(&error))?;
     let host = host(settings).await?;
     tracing::info!(port, "serving the Functions host");
+    let app = std::sync::Arc::clone(&host.app);
     custom_handler::run(host, listener, until(stopping())).await;
+    crate::ai::books::write(&app).await;
     Ok(())
 }
 

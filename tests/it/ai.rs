@@ -4,37 +4,13 @@
 use futures_util::StreamExt as _;
 use jiff::SignedDuration;
 use mediagenie::foundation::ids::SubscriptionId;
-use mediagenie::foundation::outbound::patient_client;
 use mediagenie::identity::{KeyTerms, api_keys};
 use mediagenie::simulator::Action;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::support::ai::Program;
 use crate::support::app::TestApp;
-
-struct Program {
-    http: reqwest::Client,
-    address: String,
-    key: String,
-}
-
-impl Program {
-    async fn of(app: &TestApp, subscription: Uuid) -> Self {
-        let made = api_keys::create(&app.host.app, SubscriptionId(subscription), "test", "nobody", KeyTerms::default())
-            .await
-            .unwrap();
-        Self { http: patient_client().unwrap(), address: app.address.clone(), key: made.unwrap().0.expose().to_owned() }
-    }
-
-    async fn send(&self, path: &str, body: &Value) -> reqwest::Response {
-        self.http.post(format!("{}/v1/{path}", self.address)).bearer_auth(&self.key).json(body).send().await.unwrap()
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let answer = self.send(path, body).await;
-        (answer.status().as_u16(), answer.json().await.unwrap())
-    }
-}
 
 fn prompt(text: &str) -> Value {
     json!({ "model": "chat", "messages": [{ "role": "user", "content": text }] })
@@ -46,13 +22,7 @@ fn stream(text: &str) -> Value {
 
 /// Tokens in the ledger, in thousands, as text.
 async fn recorded(app: &TestApp, id: Uuid) -> String {
-    let (status, answer) = app.get_api(&format!("/api/usage/resources/{id}")).await;
-    if status == 404 {
-        return "0".to_owned();
-    }
-    let dimensions = answer["usage"]["periods"][0]["dimensions"].as_array().unwrap().clone();
-    let chat = dimensions.iter().find(|entry| entry["dimension"] == "chat_1k_tokens").unwrap();
-    chat["balance"]["recorded"].as_str().unwrap().to_owned()
+    app.recorded_of(id, "chat_1k_tokens").await
 }
 
 /// What the service counted of finished calls, in thousands, as text.
@@ -239,7 +209,18 @@ async fn only_a_live_key_of_an_active_subscription_opens_the_api() {
     let models: Value = azure.json().await.unwrap();
     assert_eq!(
         models["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect::<Vec<_>>(),
-        ["chat", "embed"]
+        [
+            "chat",
+            "embed",
+            "image",
+            "speech",
+            "speech-azure",
+            "transcribe",
+            "transcribe-fast",
+            "transcribe-short",
+            "vision",
+            "vision-old"
+        ]
     );
     let (status, answer) = program.post("chat/completions", &json!({ "model": "nothing", "messages": [] })).await;
     assert_eq!(

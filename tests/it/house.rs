@@ -61,7 +61,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
             "functions",
             &["ai", "metering", "fulfillment", "health", "identity", "pages", "portal", "staff", "app", "foundation"],
         ),
-        ("cli", &["cli", "host", "health", "metering", "simulator", "app", "store", "foundation"]),
+        ("cli", &["cli", "ai", "host", "health", "metering", "simulator", "app", "store", "foundation"]),
     ];
     let mut files = Vec::new();
     sources(&root().join("src"), &mut files);

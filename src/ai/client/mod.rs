@@ -11,9 +11,11 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::model::deployments::{Authorization, Deployment, Deployments, Provider};
+use super::service::books::Books;
 use super::service::budgets::Budgets;
 use super::service::cooldown::Cooldowns;
 use super::service::gate::Gate;
+use super::service::stops::Stops;
 use crate::foundation::managed_identity::ManagedIdentity;
 use crate::foundation::outbound;
 use crate::foundation::settings::AiKeys;
@@ -35,6 +37,8 @@ pub struct AiClient {
     pub cooldowns: Cooldowns,
     pub gate: Arc<Gate>,
     pub budgets: Budgets,
+    pub books: Books,
+    pub stops: Stops,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +86,8 @@ impl AiClient {
             cooldowns: Cooldowns::default(),
             gate: Arc::default(),
             budgets: Budgets::default(),
+            books: Books::default(),
+            stops: Stops::default(),
         })
     }
 

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_OPUS, CODEC_ID_PCM_S16LE};
+use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
@@ -54,33 +55,39 @@ impl Audio {
         let mut reader = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, formats, metadata)
             .map_err(|_| AudioError::Unreadable)?;
-        let track = reader.default_track(TrackType::Audio).ok_or(AudioError::Silent)?;
-        let (id, base) = (track.id, track.time_base.ok_or(AudioError::Silent)?);
-        let short = match &track.codec_params {
-            Some(CodecParameters::Audio(codec)) => {
-                let mono_16k = codec.sample_rate == Some(16_000)
-                    && codec.channels.as_ref().is_some_and(|channels| channels.count() == 1);
-                match codec.codec {
-                    CODEC_ID_PCM_S16LE if mono_16k => Some("audio/wav; codecs=audio/pcm; samplerate=16000"),
-                    CODEC_ID_OPUS => Some("audio/ogg; codecs=opus"),
-                    _ => None,
-                }
-            }
-            _ => None,
-        };
         let container = reader.format_info().short_name;
-        let (mut ticks, mut last) = (0_u64, 0_u64);
-        // A file that breaks off plays up to there.
-        while let Ok(Some(packet)) = reader.next_packet() {
-            if packet.track_id == id {
-                ticks = ticks.saturating_add(packet.dur.get());
-                // Packets of WebM do not tell how long they are.
-                last = last.max(u64::try_from(packet.pts.get()).unwrap_or(0).saturating_add(packet.dur.get()));
+        let (mut short, mut total_ms) = (None, 0_u64);
+        // A file may be several in a row, as radio stations chain them.
+        loop {
+            let Some(track) = reader.default_track(TrackType::Audio) else { break };
+            let (id, Some(base)) = (track.id, track.time_base) else { break };
+            short = short_type(track.codec_params.as_ref());
+            let skipped = u64::from(track.delay.unwrap_or(0));
+            let (mut ticks, mut first, mut last) = (0_u64, None, 0_i64);
+            // A file that breaks off plays up to there.
+            let next = loop {
+                match reader.next_packet() {
+                    Ok(Some(packet)) if packet.track_id == id => {
+                        ticks = ticks.saturating_add(packet.dur.get());
+                        // Packets of WebM do not tell how long they are.
+                        first.get_or_insert(packet.pts.get());
+                        last = last.max(packet.pts.get().saturating_add_unsigned(packet.dur.get()));
+                    }
+                    Ok(Some(_)) => {}
+                    Err(SymphoniaError::ResetRequired) => break true,
+                    Ok(None) | Err(_) => break false,
+                }
+            };
+            let span = u64::try_from(last.saturating_sub(first.unwrap_or(0))).unwrap_or(0);
+            let ticks = u128::from(ticks.saturating_sub(skipped).max(span.saturating_sub(skipped)));
+            let (numerator, denominator) = (u128::from(base.numer.get()), u128::from(base.denom.get()));
+            let ms = u64::try_from(ticks * 1000 * numerator / denominator).unwrap_or(u64::MAX);
+            total_ms = total_ms.saturating_add(ms);
+            if !next {
+                break;
             }
         }
-        let (numerator, denominator) = (u128::from(base.numer.get()), u128::from(base.denom.get()));
-        let ms = u128::from(ticks.max(last)) * 1000 * numerator / denominator;
-        let duration_ms = u64::try_from(ms).unwrap_or(u64::MAX);
+        let duration_ms = total_ms;
         match duration_ms {
             0 => Err(AudioError::Silent),
             ms if ms > LONGEST_MS => Err(AudioError::TooLong),
@@ -91,6 +98,19 @@ impl Audio {
                 Ok(Self { bytes, name, content_type, duration_ms, short })
             }
         }
+    }
+}
+
+/// How Azure Speech calls it as short audio.
+fn short_type(codec: Option<&CodecParameters>) -> Option<&'static str> {
+    let Some(CodecParameters::Audio(codec)) = codec else { return None };
+    let mono = codec.channels.as_ref().is_some_and(|channels| channels.count() == 1);
+    match codec.codec {
+        CODEC_ID_PCM_S16LE if mono && codec.sample_rate == Some(16_000) => {
+            Some("audio/wav; codecs=audio/pcm; samplerate=16000")
+        }
+        CODEC_ID_OPUS => Some("audio/ogg; codecs=opus"),
+        _ => None,
     }
 }
 

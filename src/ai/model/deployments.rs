@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::used::{Part, Used};
 use crate::identity::Limits;
 
 /// What a model does: one address of the AI API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Chat,
@@ -336,14 +336,6 @@ impl Deployments {
 
     pub fn all(&self) -> &[Arc<Deployment>] {
         &self.list
-    }
-
-    /// The names of all models, without repeats.
-    pub fn models(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.list.iter().map(|entry| entry.model.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
     }
 }
 

@@ -7,6 +7,7 @@ pub mod deployments;
 pub mod limits;
 pub mod request;
 pub mod spoken;
+pub mod statistics;
 pub mod stream;
 pub mod transcript;
 pub mod usage;

@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 
 use super::budgets::{self, ALL, Claim, Exhausted};
 use super::gate::{Full, Inside};
+use super::stops;
 use crate::ai::client::AiClient;
 use crate::ai::model::budget::{Rate, Unit, Window};
 use crate::ai::model::deployments::{Deployment, Kind};
@@ -36,6 +37,10 @@ pub struct Hold {
 }
 
 impl Hold {
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
     /// Puts the truth in the place of what was reserved.
     pub async fn settle(&mut self, used: &Used) {
         self.inside.correct(used.tokens(), self.app.clock.now());
@@ -81,7 +86,8 @@ pub fn client(app: &App) -> Result<&AiClient, Problem> {
     })
 }
 
-fn scope(kind: Kind) -> Scope {
+/// What a key must be for.
+pub fn scope(kind: Kind) -> Scope {
     match kind {
         Kind::Chat | Kind::Responses => Scope::Chat,
         Kind::Embeddings => Scope::Embeddings,
@@ -120,6 +126,7 @@ pub async fn admit(app: &Arc<App>, wish: &Wish<'_>) -> Result<(Call, Vec<Arc<Dep
             .remedy("GET /v1/models lists the models.")
             .field("model"));
     };
+    stops::check(app, wish.model, key.subscription).await?;
     let (rates, currency) = rates(app, key, first).await?;
     let subjects = vec![
         (format!("subscription {}", key.subscription), ai.deployments.limits.of(&plan)),
@@ -145,6 +152,7 @@ pub async fn admit(app: &Arc<App>, wish: &Wish<'_>) -> Result<(Call, Vec<Arc<Dep
         rates,
         currency,
         hold,
+        served: false,
     };
     Ok((call, deployments))
 }

@@ -13,7 +13,7 @@ use super::ask::{ask, unrecorded};
 use super::meter::{self, Call};
 use crate::ai::client::speech::{Hearing, file};
 use crate::ai::client::{self as service, AiClient, UpstreamError};
-use crate::ai::model::audio::Audio;
+use crate::ai::model::audio::{Audio, AudioError};
 use crate::ai::model::deployments::{Deployment, Kind, PathStyle, Provider};
 use crate::ai::model::stream::data;
 use crate::ai::model::transcript::{Format, Wanted};
@@ -82,9 +82,10 @@ pub async fn hear(app: Arc<App>, request: Request, key: ApiKey, kind: Kind) -> R
         Problem::bad_request("invalid_value", format!("The format must be one of {}.", Format::NAMES))
             .field("response_format")
     })?;
-    let audio = tokio::task::spawn_blocking(move || Audio::read(bytes, &name)).await.map_err(Problem::internal)?;
-    let audio = audio.map_err(|error| {
-        let too_large = matches!(error, crate::ai::model::audio::AudioError::TooLarge);
+    // Broken files can make the reader of containers panic; that is a broken file and no more.
+    let read = tokio::task::spawn_blocking(move || Audio::read(bytes, &name)).await;
+    let audio = read.unwrap_or(Err(AudioError::Unreadable)).map_err(|error| {
+        let too_large = error == AudioError::TooLarge;
         let problem = Problem::bad_request("invalid_audio", error.to_string()).field("file");
         if too_large { problem.status(StatusCode::PAYLOAD_TOO_LARGE) } else { problem }
     })?;

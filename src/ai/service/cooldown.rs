@@ -17,9 +17,19 @@ const SHORT: SignedDuration = SignedDuration::from_secs(5);
 /// After a refusal of our configuration, and the longest in any case: some services ask to wait for a day.
 const LONG: SignedDuration = SignedDuration::from_secs(60);
 
-/// By [`Deployment::id`]: until when it cools down.
+/// What this process knows of a deployment.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    /// Until when it cools down.
+    pub until: Option<Timestamp>,
+    pub served: u64,
+    pub failed: u64,
+    pub last_error: Option<(Timestamp, String)>,
+}
+
+/// By [`Deployment::id`].
 #[derive(Debug, Default)]
-pub struct Cooldowns(Mutex<HashMap<String, Timestamp>>);
+pub struct Cooldowns(Mutex<HashMap<String, Health>>);
 
 impl Cooldowns {
     /// The deployments in the order in which to ask: those that cool down last; among the others by priority, and by
@@ -30,12 +40,14 @@ impl Cooldowns {
         if order.len() < 2 {
             return order;
         }
-        let mut cooling = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = |health: &Health| health.until;
         order.sort_by_cached_key(|deployment| {
-            let cools = cooling.get(&deployment.id()).is_some_and(|until| *until > now);
+            let cools = known.get(&deployment.id()).and_then(until).is_some_and(|until| until > now);
             (cools, deployment.priority, chance(deployment.weight, random))
         });
-        if let Some(until) = order.first().and_then(|first| cooling.get_mut(&first.id())) {
+        let first = order.first().and_then(|first| known.get_mut(&first.id()));
+        if let Some(until) = first.and_then(|health| health.until.as_mut()) {
             *until = (*until).max(now + SHORT);
         }
         order
@@ -53,17 +65,21 @@ impl Cooldowns {
             // The customer's own request says nothing about the deployment.
             Some(UpstreamError::Refused { .. } | UpstreamError::Unfit(_)) | None => None,
         };
-        let mut cooling = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match pause {
-            Some(pause) => cooling.insert(deployment.id(), now + pause),
-            None => cooling.remove(&deployment.id()),
-        };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let health = known.entry(deployment.id()).or_default();
+        health.until = pause.map(|pause| now + pause);
+        match error.filter(|_| pause.is_some()) {
+            Some(error) => {
+                health.failed += 1;
+                health.last_error = Some((now, error.to_string()));
+            }
+            None => health.served += u64::from(error.is_none()),
+        }
     }
 
-    /// Until when a deployment cools down, if it does.
-    pub fn until(&self, deployment: &Deployment, now: Timestamp) -> Option<Timestamp> {
-        let cooling = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        cooling.get(&deployment.id()).copied().filter(|until| *until > now)
+    pub fn health(&self, deployment: &Deployment) -> Health {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&deployment.id()).cloned().unwrap_or_default()
     }
 }
 

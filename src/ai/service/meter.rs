@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 
 use super::admission::Hold;
+use super::admission::client;
+use super::books;
 use crate::ai::model::budget::Rate;
+use crate::ai::model::costs;
 use crate::ai::model::deployments::{Deployment, Kind};
 use crate::ai::model::used::{Basis, Part, Used};
 use crate::app::App;
@@ -34,6 +37,17 @@ pub struct Call {
     pub rates: Vec<Rate>,
     pub currency: String,
     pub hold: Hold,
+    /// It is recorded.
+    pub served: bool,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.served {
+            let app = Arc::clone(self.hold.app());
+            books::note(&app, self, &books::Outcome::Failed);
+        }
+    }
 }
 
 impl Call {
@@ -52,6 +66,14 @@ pub fn record_id(call: &str, part: Part) -> String {
     format!("{call}:{}", part.name())
 }
 
+/// What stands beside the number in the ledger: what it is of, what it cost the publisher, what it costs by the list.
+fn note(call: &Call, part: Part, amount: u64, cost: Option<Decimal>, how: &str) -> String {
+    let shown = |money: Decimal| money.round_dp(9).normalize();
+    let price = shown(call.price(&Used::of(part, amount)));
+    let cost = cost.map_or_else(|| "unknown".to_owned(), |cost| shown(cost).to_string());
+    format!("{} of {}, key {}{how}; cost {cost}, price {price} {}", part.unit(), call.model, call.key, call.currency)
+}
+
 /// Records what a call used, once, however often this is called; then its budgets are settled.
 pub async fn record(
     app: &Arc<App>,
@@ -65,6 +87,9 @@ pub async fn record(
         Basis::Measured => ", measured",
         Basis::Estimated => ", estimated",
     };
+    let prices = deployment.cost.as_ref().and_then(|name| client(app).ok()?.deployments.costs.get(name));
+    let costs = |used: &Used| prices.and_then(|prices| costs::cost(prices, used, call.began));
+    let cost = costs(used);
     let metered = deployment.metered(used);
     let records: Vec<UsageRecord> = metered
         .into_iter()
@@ -75,7 +100,7 @@ pub async fn record(
             quantity: Quantity::units(i128::from(amount)),
             occurred: Some(call.began),
             corrects: None,
-            note: format!("{} of {}, key {}{how}", part.unit(), call.model, call.key),
+            note: note(call, part, amount, costs(&Used::of(part, amount)), how),
         })
         .collect();
     if basis == Basis::Estimated {
@@ -98,6 +123,8 @@ pub async fn record(
             }
         }
         if problem.is_empty() {
+            call.served = true;
+            books::note(app, call, &books::Outcome::Served { used, cost });
             call.hold.settle(used).await;
             return Ok(());
         }

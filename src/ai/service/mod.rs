@@ -3,6 +3,7 @@
 pub mod admission;
 mod ask;
 pub mod audio;
+pub mod books;
 pub mod budgets;
 pub mod call;
 pub mod cooldown;
@@ -11,4 +12,5 @@ mod inline;
 pub mod meter;
 pub mod price;
 mod relay;
+pub mod stops;
 pub mod vision;

@@ -12,6 +12,7 @@
 
 mod calls;
 mod chat;
+mod config;
 mod delivery;
 mod doors;
 mod embeddings;
@@ -50,7 +51,6 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, HeaderName};
 use http::{Method, Response};
 use jiff::civil::Date;
-use serde::Serialize;
 use serde_json::Value;
 
 use super::Simulator;
@@ -59,6 +59,7 @@ use doors::{Family, Service};
 use refusal::{failed, invalid, numbered};
 
 pub use calls::{AiCall, AiKind, Books};
+pub use config::AiConfig;
 pub use doors::{Door, ROUTES, owns};
 
 /// Each opens its simulated service only.
@@ -68,28 +69,6 @@ const VISION_KEY: &str = "simulated-vision-key-for-demo-and-tests";
 
 /// Since this version, the dated family knows `stream_options`.
 const FIRST_WITH_STREAM_OPTIONS: Date = Date::constant(2024, 9, 1);
-
-/// The values by which a product reaches the simulated AI services.
-#[derive(Debug, Clone, Serialize)]
-pub struct AiConfig {
-    /// Of the v1 family: the model is named in the body.
-    pub base_url: String,
-    /// Of the dated family: `/deployments/{name}/...?api-version=...` follows.
-    pub dated_base_url: String,
-    pub api_key: String,
-    pub chat_model: String,
-    pub embedding_model: String,
-    /// Transcribes and translates, in all formats; usage is not told.
-    pub whisper_model: String,
-    /// Transcribes, in JSON only; usage is told in tokens.
-    pub transcribe_model: String,
-    pub speech_model: String,
-    pub image_model: String,
-    /// Of Azure Speech and Azure AI Vision, whose paths follow.
-    pub azure_url: String,
-    pub speech_key: String,
-    pub vision_key: String,
-}
 
 impl Simulator {
     /// The values by which a product reaches the simulated AI services.

@@ -86,6 +86,9 @@ pub async fn simulator(clock: Arc<dyn Clock>, seed: u64) -> (Simulator, tokio::t
     (simulator, server)
 }
 
+/// Beside the store, so that a restarted product finds it again.
+const DEPLOYMENTS: &str = "deployments.json";
+
 impl TestApp {
     pub async fn start() -> Self {
         Self::with(&[]).await
@@ -98,27 +101,20 @@ impl TestApp {
         Self::on(clock, simulator, Arc::new(TempDir::new().unwrap()), changes, Some(server)).await
     }
 
-    /// With two deployments of a chat model and one of embeddings at the simulated AI services.
+    /// With deployments of all simulated AI services.
     pub async fn with_ai() -> Self {
+        Self::with_deployments(|_| {}, &[]).await
+    }
+
+    /// The same with a changed file of deployments, and settings that differ from the usual ones.
+    pub async fn with_deployments(change: impl FnOnce(&mut serde_json::Value), settings: &[(&str, &str)]) -> Self {
         let clock = Arc::new(VirtualClock::at(first_day()));
         let (simulator, server) = simulator(clock.clone(), 7).await;
         let folder = Arc::new(TempDir::new().unwrap());
-        let config = simulator.ai_config();
-        let meters = serde_json::json!({ "input": "chat_tokens", "output": "chat_tokens" });
-        let entry = |model: &str, kind: &str, deployment: &str, priority: u32| {
-            let meters =
-                if kind == "embeddings" { serde_json::json!({ "input": "chat_tokens" }) } else { meters.clone() };
-            serde_json::json!({ "model": model, "kind": kind, "endpoint": config.base_url, "deployment": deployment, "meters": meters, "priority": priority })
-        };
-        let dated = serde_json::json!({ "model": "chat", "kind": "chat", "endpoint": config.dated_base_url, "deployment": format!("{}-west", config.chat_model),
-            "path": "dated", "api_version": "2024-10-21", "meters": meters, "priority": 2 });
-        let list = serde_json::json!({ "deployments": [
-            entry("chat", "chat", &config.chat_model, 1), dated, entry("embed", "embeddings", &config.embedding_model, 1),
-        ] });
-        let file = folder.path().join("deployments.json");
-        std::fs::write(&file, list.to_string()).unwrap();
-        let changes = [("AI_DEPLOYMENTS_FILE", file.to_str().unwrap()), ("AZURE_OPENAI_KEY", config.api_key.as_str())];
-        Self::on(clock, simulator, folder.clone(), &changes, Some(server)).await
+        let mut deployments = simulator.ai_config().deployments();
+        change(&mut deployments);
+        std::fs::write(folder.path().join(DEPLOYMENTS), deployments.to_string()).unwrap();
+        Self::on(clock, simulator, folder, settings, Some(server)).await
     }
 
     /// The same world after this product's process has ended: same clock, simulator and folder.
@@ -143,6 +139,20 @@ impl TestApp {
         simulator.set_product_url(&address);
         let mut settings = settings_for(&simulator, &address);
         settings.insert("DATA_DIR".into(), folder.path().to_str().unwrap().into());
+        let deployments = folder.path().join(DEPLOYMENTS);
+        if deployments.exists() {
+            let ai = simulator.ai_config();
+            let file = deployments.to_str().unwrap().to_owned();
+            for (name, value) in [
+                ("AI_DEPLOYMENTS_FILE", file),
+                ("AZURE_OPENAI_KEY", ai.api_key),
+                ("AZURE_SPEECH_KEY", ai.speech_key),
+                ("AZURE_VISION_KEY", ai.vision_key),
+                ("JWT_SECRET", "a secret of at least thirty-two characters".to_owned()),
+            ] {
+                settings.insert(name.into(), value);
+            }
+        }
         settings.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let settings = Settings::read(&|name| settings.get(name).cloned()).unwrap();
         // The last product's threads may still be closing its file.

@@ -1,5 +1,6 @@
 //! What the tests stand on: the product as it is, real counterparts, and clients that use public doors only.
 
+pub mod ai;
 pub mod app;
 pub mod azurite;
 pub mod browser;

@@ -26,6 +26,17 @@ impl TestApp {
         self.api(client().unwrap().get(self.url(path))).await
     }
 
+    /// What the ledger has of a dimension in the current period, as text.
+    pub async fn recorded_of(&self, subscription: Uuid, dimension: &str) -> String {
+        let (status, answer) = self.get_api(&format!("/api/usage/resources/{subscription}")).await;
+        if status == 404 {
+            return "0".to_owned();
+        }
+        let dimensions = answer["usage"]["periods"][0]["dimensions"].as_array().unwrap().clone();
+        let found = dimensions.iter().find(|entry| entry["dimension"] == dimension);
+        found.map_or_else(|| "0".to_owned(), |found| found["balance"]["recorded"].as_str().unwrap().to_owned())
+    }
+
     pub async fn post_csv(&self, query: &str, body: Vec<u8>) -> (u16, Value) {
         self.api(client().unwrap().post(self.url(&format!("/api/usage/csv{query}"))).body(body)).await
     }
