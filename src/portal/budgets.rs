@@ -27,7 +27,7 @@ const DIGITS: (usize, usize) = (12, 6);
 /// Whose budget it is, as the address says: the whole subscription's, or a live key's.
 enum Whose {
     All,
-    Key(StoredKey),
+    Key(Box<StoredKey>),
 }
 
 impl Whose {
@@ -116,7 +116,9 @@ fn may_change(row: &Subscription) -> bool {
 async fn whose(app: &App, row: &Subscription) -> Result<Vec<Whose>, Problem> {
     let now = app.clock.now();
     let keys = api_keys::list(app, row.id).await?;
-    Ok(std::iter::once(Whose::All).chain(keys.into_iter().filter(|key| key.is_live(now)).map(Whose::Key)).collect())
+    Ok(std::iter::once(Whose::All)
+        .chain(keys.into_iter().filter(|key| key.is_live(now)).map(|key| Whose::Key(Box::new(key))))
+        .collect())
 }
 
 /// The budget that a form asks for.

@@ -50,7 +50,10 @@ async fn chat(app: &TestApp, secret: &str, most: u32) -> (u16, Option<String>) {
 
 #[tokio::test]
 async fn a_budget_is_set_shown_changed_and_removed() {
-    let app = TestApp::with_ai().await;
+    let chat_only = |file: &mut Value| {
+        file["deployments"].as_array_mut().unwrap().retain(|one| one["model"] == "chat");
+    };
+    let app = TestApp::with_deployments(chat_only, &[]).await;
     let (id, browser) = app.buy("metered", None).await;
     assert!(browser.get(&format!("/portal/subscriptions/{id}")).await.says(&address(id)), "there is a way to it");
     let empty = browser.get(&address(id)).await;

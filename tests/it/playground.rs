@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::ai_media::{png, wav};
 use crate::support::app::TestApp;
 use crate::support::browser::Browser;
 
@@ -73,7 +74,8 @@ async fn a_chat_streams_and_its_price_is_known_at_its_end() {
         (200, &"text/event-stream; charset=utf-8".parse().unwrap())
     );
     let request = id_of(&answer);
-    assert_eq!(answer.text().await.unwrap().lines().filter(|line| !line.is_empty()).next_back(), Some("data: [DONE]"));
+    let text = answer.text().await.unwrap();
+    assert!(text.trim_end().ends_with("data: [DONE]"), "{text}");
     let counted = app.simulator.ai_calls().remove(0);
     let price = script.price(&request).await;
     let used = |part: &str| {
@@ -92,6 +94,40 @@ async fn a_chat_streams_and_its_price_is_known_at_its_end() {
     let (other, _) = app.buy("metered", None).await;
     let elsewhere = Script::of(&app, &browser, other).await;
     assert_eq!(elsewhere.price(&request).await["recorded"], false, "a call belongs to its subscription");
+}
+
+#[tokio::test]
+async fn recordings_texts_and_images_are_taken_as_the_api_takes_them() {
+    let app = TestApp::with_ai().await;
+    let (id, browser) = app.buy("metered", None).await;
+    let page = browser.get(&address(id)).await;
+    for (tool, model) in [("transcribe", "transcribe-fast"), ("speak", "speech-azure"), ("analyze", "vision-old")] {
+        assert!(page.says(&format!("id=\"{tool}\"")) && page.says(&format!("<option>{model}</option>")), "{tool}");
+    }
+    let script = Script::of(&app, &browser, id).await;
+    let used = async |answer: reqwest::Response| {
+        assert_eq!(answer.status(), 200);
+        let request = id_of(&answer);
+        let bytes = answer.bytes().await.unwrap();
+        assert!(!bytes.is_empty());
+        let price = script.price(&request).await;
+        assert!(price["price"].as_str().unwrap().starts_with("USD 0.0"), "{price}");
+        price["used"].clone()
+    };
+    let file = reqwest::multipart::Part::bytes(wav(16_000, 1_500)).file_name("a.wav");
+    let form = reqwest::multipart::Form::new().text("model", "transcribe-fast").part("file", file);
+    let heard = script.call("transcribe").multipart(form).send().await.unwrap();
+    assert_eq!(used(heard).await, json!([{ "part": "audio_ms", "amount": 1_500 }]));
+    let text = json!({ "model": "speech", "voice": "alloy", "input": "Good morning", "response_format": "wav" });
+    let spoken = script.call("speak").json(&text).send().await.unwrap();
+    assert_eq!(spoken.headers()["content-type"], "audio/wav");
+    assert_eq!(used(spoken).await, json!([{ "part": "characters", "amount": 12 }]));
+    let request = script.call("analyze?model=vision&features=caption,objects").header("content-type", "image/png");
+    let seen = request.body(png(640, 480)).send().await.unwrap();
+    assert_eq!(used(seen).await, json!([{ "part": "transactions", "amount": 2 }]));
+    let bad = script.call("analyze?model=vision&features=tags").body("<svg/>").send().await.unwrap();
+    assert_eq!(bad.status(), 400);
+    assert_eq!(bad.json::<Value>().await.unwrap()["code"], "invalid_image");
 }
 
 #[tokio::test]
@@ -159,7 +195,10 @@ async fn what_the_api_refuses_is_refused_here_in_the_portals_form() {
 
 #[tokio::test]
 async fn the_page_has_the_tools_whose_models_there_are_and_samples_at_the_customers_address() {
-    let app = TestApp::with_ai().await;
+    let chat_only = |file: &mut Value| {
+        file["deployments"].as_array_mut().unwrap().retain(|one| one["model"] == "chat" || one["kind"] == "embeddings");
+    };
+    let app = TestApp::with_deployments(chat_only, &[]).await;
     let (id, browser) = app.buy("metered", None).await;
     let page = browser.get(&address(id)).await;
     assert_eq!(page.status, 200, "{}", page.body);
