@@ -311,7 +311,10 @@
     const size = Math.max(width, height) / 32;
     for (const { kind, label, points } of places) {
       svg.append(shape("polygon", { class: `place place-${kind}`, points: points.map((point) => point.join(",")).join(" ") }));
-      if (label) svg.append(shape("text", { class: "place-name", x: points[0][0] + size / 4, y: Math.max(points[0][1] + size * 1.1, size), "font-size": size }, label));
+      // Objects are named at the top and people at the bottom: they are often the same place.
+      const [x, top, bottom] = [points[0][0] + size / 4, Math.min(...points.map(([, y]) => y)), Math.max(...points.map(([, y]) => y))];
+      const y = kind === "person" ? bottom - size / 3 : Math.max(top + size * 1.1, size);
+      if (label) svg.append(shape("text", { class: "place-name", x, y, "font-size": size }, label));
     }
     return svg;
   }

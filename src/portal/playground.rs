@@ -26,6 +26,8 @@ const VOICES: [&str; 11] =
 const SPOKEN: [&str; 3] = ["mp3", "wav", "opus"];
 const TRANSCRIPTS: [&str; 4] = ["json", "verbose_json", "srt", "vtt"];
 const FEATURES: [&str; 5] = ["caption", "tags", "objects", "read", "people"];
+/// Digits of a price behind the point; a call may cost far less than a cent.
+const PRICE_DIGITS: u32 = 8;
 /// Longer than any id of a request.
 const LONGEST_ID: usize = 64;
 
@@ -69,7 +71,7 @@ pub async fn price(app: Arc<App>, request: Request, customer: Customer) -> Resul
         || json!({ "recorded": false }),
         |priced| {
             let used = priced.used.parts().map(|(part, amount)| json!({ "part": part, "amount": amount }));
-            let price = money(&priced.price.normalize().to_string(), &priced.currency);
+            let price = money(&priced.price.round_dp(PRICE_DIGITS).normalize().to_string(), &priced.currency);
             json!({ "recorded": true, "used": used.collect::<Vec<_>>(), "price": price })
         },
     );
