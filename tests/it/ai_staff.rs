@@ -22,7 +22,7 @@ async fn staff_see_what_calls_earn_and_cost_by_model_and_customer() {
     for _ in 0..3 {
         assert_eq!(program.post("chat/completions", &chat()).await.0, 200);
     }
-    app.simulator.faults().ai_fail_next(2, 500);
+    app.simulator.faults().ai_fail_next(1, 500);
     assert_eq!(program.post("chat/completions", &chat()).await.0, 502);
     let page = staff.get("/publisher/ai").await;
     let tokens: u64 = app.simulator.ai_calls().iter().map(|call| call.prompt_tokens + call.completion_tokens).sum();

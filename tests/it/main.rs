@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where something is not as it says")]
 
 mod ai;
+mod ai_faults;
 mod ai_limits;
 mod ai_media;
 mod ai_staff;

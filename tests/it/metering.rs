@@ -112,7 +112,10 @@ async fn each_record_of_a_list_has_its_own_result() {
     let seen: Vec<(&str, &str)> = seen.iter().map(|(id, code)| (id.as_str(), code.as_str())).collect();
     assert_eq!(seen, expected);
     let message = answer["results"][10]["message"].as_str().unwrap();
-    assert!(message.contains("chat_1k_tokens, speech_minutes, vision_images"), "{message}");
+    assert!(
+        message.contains("chat_1k_tokens, generated_images, speech_minutes, spoken_1k_chars, vision_images"),
+        "{message}"
+    );
     // 90,000 ms are a minute and a half.
     assert_eq!(app.balance(id, SPEECH).await["recorded"], "3.5");
     let many: Vec<_> = (0..1001).map(|n| record(&n.to_string(), "1")).collect();

@@ -177,7 +177,7 @@ pub fn azure_settings(simulator: &Simulator, address: &str, azurite: &Azurite) -
     settings
 }
 
-fn queues(azurite: &Azurite) -> Arc<AzureQueues> {
+pub fn queues(azurite: &Azurite) -> Arc<AzureQueues> {
     let http = outbound::client().unwrap();
     let identity = ManagedIdentity::new(http.clone(), Arc::new(SystemClock), IdentityEndpoint::default(), None);
     let connection = StorageAccount::ConnectionString(Secret::new(azurite.connection_string()));

@@ -87,7 +87,7 @@ def check_four_members(error):
 
 def test_the_models_are_listed_and_one_is_found(client):
     models = client.models.list()
-    assert [model.id for model in models] == ["chat", "embed"]
+    assert {"chat", "embed", "transcribe", "speech", "vision"} <= {model.id for model in models}
     assert models._request_id.startswith("req_")
     one = client.models.retrieve("chat")
     assert (one.id, one.object) == ("chat", "model")
@@ -105,7 +105,7 @@ def test_a_slash_at_the_end_of_the_base_address_does_not_matter(demo, customer):
 
 def test_the_key_is_taken_from_the_header_of_the_azure_client(demo, customer):
     with AzureOpenAI(api_key=customer.key, base_url=f"{demo.product}/v1", api_version="2024-10-21") as client:
-        assert [model.id for model in client.models.list()] == ["chat", "embed"]
+        assert "chat" in [model.id for model in client.models.list()]
 
 
 # ---- Chat, whole -------------------------------------------------------------------------------------------------
@@ -522,7 +522,7 @@ def test_addresses_that_are_not_there_say_so_in_the_sdks_own_shape(client):
 
 def test_a_body_that_is_too_large_is_refused_without_another_try(client):
     with pytest.raises(APIStatusError) as raised:
-        client.chat.completions.create(**ask("x" * 17 * 1024 * 1024))
+        client.chat.completions.create(**ask("x" * 28 * 1024 * 1024))
     check_four_members(raised.value)
     assert raised.value.status_code == 413
 

@@ -411,7 +411,7 @@ def test_a_stored_response_of_somebody_else_is_not_found(client):
 # ---- Vision ------------------------------------------------------------------------------------------------------
 
 
-def picture(wide=64, high=48):
+def picture(wide=96, high=64):
     """A PNG of one colour."""
 
     def part(name, data):
@@ -430,7 +430,7 @@ def test_a_picture_is_looked_at_through_the_sdks_own_transport(client):
         "language": "en",
     }
     raw = client.post("/vision/analyze", cast_to=dict, body=order)
-    assert isinstance(raw, dict) and {"caption", "tags", "read"} <= raw.keys()
+    assert isinstance(raw, dict) and {"captionResult", "tagsResult", "readResult"} <= raw.keys()
 
 
 @pytest.mark.parametrize(

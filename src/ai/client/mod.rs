@@ -161,10 +161,11 @@ impl AiClient {
     }
 }
 
-/// The whole body of an answer.
+/// The whole body of an answer. One that breaks off was worked on all the same.
 pub async fn whole(mut response: reqwest::Response) -> Result<Vec<u8>, UpstreamError> {
+    let broke_off = |error: reqwest::Error| UpstreamError::Unreadable(error.without_url().to_string());
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(UpstreamError::passing)? {
+    while let Some(chunk) = response.chunk().await.map_err(broke_off)? {
         if bytes.len() + chunk.len() > LARGEST {
             return Err(UpstreamError::unreadable("it is too large"));
         }

@@ -10,8 +10,11 @@ const CHARACTERS_PER_TOKEN: u64 = 4;
 /// More than any documented model takes for one image in its finest detail.
 const TOKENS_OF_AN_IMAGE: u64 = 50_000;
 
-/// A refusal: the field, and what is wrong with it.
-pub type Wrong = (&'static str, &'static str);
+/// A refusal: its code, the field, and what is wrong with it.
+pub type Wrong = (&'static str, &'static str, &'static str);
+
+const NOT_OFFERED: &str = "unsupported_feature";
+const INVALID: &str = "invalid_value";
 
 /// Characters of all texts in a value, data of images left out.
 pub fn length(value: &Value) -> u64 {
@@ -84,33 +87,41 @@ pub fn worst(kind: Kind, body: &Value, deployment: &Deployment) -> Used {
 /// Checks what we would not pass on: what is stored, works later, or costs what no usage tells.
 pub fn check(kind: Kind, body: &Value) -> Result<(), Wrong> {
     if !body["data_sources"].is_null() {
-        return Err(("data_sources", "Data sources are not offered."));
+        return Err((NOT_OFFERED, "data_sources", "Data sources are not offered."));
     }
     for field in ["n", "max_tokens", "max_completion_tokens", "max_output_tokens"] {
         if !body[field].is_null() && body[field].as_u64().is_none_or(|number| number == 0) {
-            return Err(("n", "`n` and the limits of tokens are whole numbers of at least 1."));
+            return Err((INVALID, field, "`n` and the limits of tokens are whole numbers of at least 1."));
         }
     }
     let options = &body["stream_options"];
     let usage = &options["include_usage"];
     if !(options.is_null() || options.is_object() && (usage.is_null() || usage.is_boolean())) {
-        return Err(("stream_options", "`stream_options` is an object; its `include_usage` is true or false."));
+        return Err((
+            INVALID,
+            "stream_options",
+            "`stream_options` is an object; its `include_usage` is true or false.",
+        ));
     }
     if kind == Kind::Image && body["stream"] == true {
-        return Err(("stream", "Images are not streamed."));
+        return Err((NOT_OFFERED, "stream", "Images are not streamed."));
     }
     if kind != Kind::Responses {
         return Ok(());
     }
     if body["background"] == true {
-        return Err(("background", "Responses in the background are not offered."));
+        return Err((NOT_OFFERED, "background", "Responses in the background are not offered."));
     }
     if !body["previous_response_id"].is_null() || !body["conversation"].is_null() {
-        return Err(("previous_response_id", "Nothing is stored here; send the whole conversation as `input`."));
+        return Err((
+            NOT_OFFERED,
+            "previous_response_id",
+            "Nothing is stored here; send the whole conversation as `input`.",
+        ));
     }
     let tools = body["tools"].as_array().into_iter().flatten();
     if tools.map(|tool| tool["type"].as_str().unwrap_or_default()).any(|kind| !matches!(kind, "function" | "custom")) {
-        return Err(("tools", "Only tools of the types `function` and `custom` are offered."));
+        return Err((NOT_OFFERED, "tools", "Only tools of the types `function` and `custom` are offered."));
     }
     Ok(())
 }
@@ -208,11 +219,11 @@ mod tests {
             (Kind::Responses, json!({"previous_response_id": "resp_1"}), "previous_response_id"),
             (Kind::Responses, json!({"tools": [{"type": "web_search"}]}), "tools"),
             (Kind::Chat, json!({"data_sources": []}), "data_sources"),
-            (Kind::Chat, json!({"max_tokens": 0}), "n"),
+            (Kind::Chat, json!({"max_tokens": 0}), "max_tokens"),
             (Kind::Chat, json!({"n": "many"}), "n"),
             (Kind::Image, json!({"stream": true}), "stream"),
         ] {
-            assert_eq!(check(kind, &body).unwrap_err().0, field);
+            assert_eq!(check(kind, &body).unwrap_err().1, field);
         }
         assert_eq!(check(Kind::Responses, &json!({"tools": [{"type": "function"}], "max_output_tokens": 5})), Ok(()));
     }

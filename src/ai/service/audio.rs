@@ -82,6 +82,11 @@ pub async fn hear(app: Arc<App>, request: Request, key: ApiKey, kind: Kind) -> R
         Problem::bad_request("invalid_value", format!("The format must be one of {}.", Format::NAMES))
             .field("response_format")
     })?;
+    let temperature = upload.get("temperature");
+    if !temperature.is_empty() && !temperature.parse().is_ok_and(|number: f64| (0.0..=1.0).contains(&number)) {
+        let text = "The temperature is a number from 0 to 1.";
+        return Err(Problem::bad_request("invalid_value", text).field("temperature"));
+    }
     // Broken files can make the reader of containers panic; that is a broken file and no more.
     let read = tokio::task::spawn_blocking(move || Audio::read(bytes, &name)).await;
     let audio = read.unwrap_or(Err(AudioError::Unreadable)).map_err(|error| {
@@ -191,7 +196,13 @@ async fn passed_on(
             form = form.text(name.clone(), value.clone());
         }
     }
-    let response = ai.form(deployment, form).await?;
+    let response = ai.form(deployment, form).await.map_err(|error| match error {
+        // A model that has no such format; another one of the same name may have it.
+        UpstreamError::Refused { error, .. } if error["param"] == "response_format" => {
+            UpstreamError::Unfit(error["message"].as_str().unwrap_or("This model has no such format.").to_owned())
+        }
+        other => other,
+    })?;
     if !format.is_json() {
         let text = String::from_utf8(service::whole(response).await?)
             .map_err(|_| UpstreamError::unreadable("it is no text"))?;

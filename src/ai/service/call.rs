@@ -43,8 +43,7 @@ pub async fn perform(app: Arc<App>, request: Request, key: ApiKey, kind: Kind) -
             .field("stream"));
         }
     };
-    request::check(kind, &body)
-        .map_err(|(field, text)| Problem::bad_request("unsupported_feature", text).field(field))?;
+    request::check(kind, &body).map_err(|(code, field, text)| Problem::bad_request(code, text).field(field))?;
     // A task of its own: who hangs up while the service works has used it all the same.
     let task = tokio::spawn(async move { begin(app, request, key, kind, model, stream, body).await });
     task.await.map_err(Problem::internal)?

@@ -34,13 +34,15 @@ impl AiConfig {
         let looked = json!({ "transactions": "vision_transactions" });
         let openai = |model: &str, kind: &str, deployment: &str, meters: &Value| json!({ "model": model, "kind": kind, "endpoint": self.base_url, "deployment": deployment, "meters": meters });
         let azure = |model: &str, kind: &str, provider: &str, priority: u32, meters: &Value| json!({ "model": model, "kind": kind, "provider": provider, "endpoint": self.azure_url, "priority": priority, "meters": meters });
-        let mut west = openai("chat", "chat", &format!("{}-west", self.chat_model), &tokens);
+        let mut west = openai("chat-pool", "chat", &format!("{}-west", self.chat_model), &tokens);
         west["endpoint"] = self.dated_base_url.clone().into();
         west["path"] = "dated".into();
         west["api_version"] = "2024-10-21".into();
         west["priority"] = 1.into();
         let mut list = vec![
             openai("chat", "chat", &self.chat_model, &tokens),
+            // The same behind two deployments, the second of which is the fallback.
+            openai("chat-pool", "chat", &self.chat_model, &tokens),
             west,
             openai("chat", "responses", &self.chat_model, &tokens),
             openai("embed", "embeddings", &self.embedding_model, &json!({ "input": "chat_tokens" })),

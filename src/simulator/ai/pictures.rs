@@ -22,9 +22,9 @@ const MOST_CHARACTERS: usize = 32_000;
 
 /// The sizes: what they are called, how large the picture really is, and the tokens in three qualities.
 const SIZES: &[(&str, (u32, u32), [u64; 3])] = &[
-    ("1024x1024", (64, 64), [272, 1_056, 4_160]),
-    ("1024x1536", (64, 96), [408, 1_584, 6_240]),
-    ("1536x1024", (96, 64), [400, 1_568, 6_208]),
+    ("1024x1024", (1024, 1024), [272, 1_056, 4_160]),
+    ("1024x1536", (1024, 1536), [408, 1_584, 6_240]),
+    ("1536x1024", (1536, 1024), [400, 1_568, 6_208]),
 ];
 
 const QUALITIES: &[&str] = &["low", "medium", "high"];

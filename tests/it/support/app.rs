@@ -72,6 +72,23 @@ pub fn embedded_settings(simulator: &Simulator, address: &str, folder: &TempDir)
     settings
 }
 
+/// What leads to the simulated AI services, with the file of deployments in `folder`.
+pub fn ai_settings(simulator: &Simulator, folder: &TempDir) -> HashMap<String, String> {
+    let (ai, file) = (simulator.ai_config(), folder.path().join(DEPLOYMENTS));
+    if !file.exists() {
+        std::fs::write(&file, ai.deployments().to_string()).unwrap();
+    }
+    [
+        ("AI_DEPLOYMENTS_FILE", file.to_str().unwrap().to_owned()),
+        ("AZURE_OPENAI_KEY", ai.api_key),
+        ("AZURE_SPEECH_KEY", ai.speech_key),
+        ("AZURE_VISION_KEY", ai.vision_key),
+        ("JWT_SECRET", "a secret of at least thirty-two characters".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
 /// The simulated Microsoft on a port of its own, delivering webhooks when told.
 pub async fn simulator(clock: Arc<dyn Clock>, seed: u64) -> (Simulator, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -139,19 +156,8 @@ impl TestApp {
         simulator.set_product_url(&address);
         let mut settings = settings_for(&simulator, &address);
         settings.insert("DATA_DIR".into(), folder.path().to_str().unwrap().into());
-        let deployments = folder.path().join(DEPLOYMENTS);
-        if deployments.exists() {
-            let ai = simulator.ai_config();
-            let file = deployments.to_str().unwrap().to_owned();
-            for (name, value) in [
-                ("AI_DEPLOYMENTS_FILE", file),
-                ("AZURE_OPENAI_KEY", ai.api_key),
-                ("AZURE_SPEECH_KEY", ai.speech_key),
-                ("AZURE_VISION_KEY", ai.vision_key),
-                ("JWT_SECRET", "a secret of at least thirty-two characters".to_owned()),
-            ] {
-                settings.insert(name.into(), value);
-            }
+        if folder.path().join(DEPLOYMENTS).exists() {
+            settings.extend(ai_settings(&simulator, &folder));
         }
         settings.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let settings = Settings::read(&|name| settings.get(name).cloned()).unwrap();

@@ -232,7 +232,9 @@ impl Inner {
 fn front_door(
     inner: Arc<Inner>,
     address: String,
-) -> impl warp::Filter<Extract = (http::Response<Bytes>,), Error = std::convert::Infallible> + Clone {
+) -> impl warp::Filter<Extract = (warp::reply::Response,), Error = std::convert::Infallible> + Clone {
+    use warp::Reply as _;
+    let empty = |status: u16| http::Response::builder().status(status).body(Bytes::new()).unwrap().into_response();
     let query = warp::query::raw().map(Some).or(warp::any().map(|| None)).unify();
     warp::any()
         .and(warp::method())
@@ -249,7 +251,7 @@ fn front_door(
                 let (inner, address) = (Arc::clone(&inner), address.clone());
                 async move {
                     if !inner.knows(method.as_str(), path.as_str()) {
-                        return http::Response::builder().status(404).body(Bytes::new()).unwrap();
+                        return empty(404);
                     }
                     let url = format!(
                         "http://127.0.0.1:{}{}{}",
@@ -279,23 +281,25 @@ fn front_door(
                         body.map_err(|error: warp::Error| error.to_string()).try_collect().await.unwrap_or_default();
                     match request.body(body.concat()).send().await {
                         Ok(answer) => {
-                            let mut response = http::Response::builder().status(answer.status());
-                            for (name, value) in answer.headers() {
+                            let (status, headers) = (answer.status(), answer.headers().clone());
+                            // Passed on as it comes.
+                            let mut response = warp::reply::stream(answer.bytes_stream()).into_response();
+                            *response.status_mut() = status;
+                            response.headers_mut().clear();
+                            for (name, value) in &headers {
                                 if !["connection", "transfer-encoding", "keep-alive"].contains(&name.as_str()) {
-                                    response = response.header(name, value);
+                                    response.headers_mut().append(name, value.clone());
                                 }
                             }
-                            response.body(answer.bytes().await.unwrap_or_default()).unwrap()
+                            response
                         }
                         // A failed proxying before the first byte is an empty 500.
-                        Err(_) => http::Response::builder().status(500).body(Bytes::new()).unwrap(),
+                        Err(_) => empty(500),
                     }
                 }
             },
         )
-        .recover(|_| async {
-            Ok::<_, std::convert::Infallible>(http::Response::builder().status(400).body(Bytes::new()).unwrap())
-        })
+        .recover(move |_| async move { Ok::<_, std::convert::Infallible>(empty(400)) })
         .unify()
 }
 
