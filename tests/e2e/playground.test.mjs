@@ -1,9 +1,11 @@
 // The portal's playground, budgets and limits of keys in a browser: a chat that streams, its price, stopping it, and
 // what the pages look like. Tools for sound and images are tried where the demo has their models.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { OUTPUT, badge, comes, fits, heading, journey, openAs, startBrowser, startDemo, violations } from './support.mjs';
 
 const CLARA = 'clara@contoso.example';
@@ -34,6 +36,15 @@ const say = async (page, text) => {
   await page.getByLabel('Your message').fill(text);
   await page.getByRole('button', { name: 'Send' }).click();
 };
+
+/** What a program prints that is given as text. */
+function printed(command, args, input, cwd) {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { input, cwd, encoding: 'utf8', timeout: 30_000 });
+  assert.equal(status, 0, `${error ?? ''}${stderr}\n${input}`);
+  return stdout;
+}
+const PYTHON = "import sys; compile(sys.stdin.read(), 'sample', 'exec')";
+const TOOLS = fileURLToPath(new URL('../tools/', import.meta.url));
 
 /** A WAV file with a tone. */
 function tone(seconds = 2, rate = 16_000) {
@@ -82,6 +93,23 @@ journey(world, 'a chat streams in the playground, its price is shown, and what w
   assert.ok(shell.includes(`And that'\\''s next`) && shell.includes('"max_completion_tokens": 5'), shell);
   await page.getByRole('button', { name: 'New conversation' }).click();
   assert.equal(await page.locator('.turn').count(), 0);
+
+  // The samples are programs that run.
+  await page.getByLabel('Longest answer').fill('');
+  const message = `It's "quoted", costs $5 \\ 50 % «fields» – and\nhas two lines`;
+  await say(page, message);
+  await receipt(page, 'Price').getByText(/USD/).waitFor();
+  const samples = await page.locator('#chat pre').evaluateAll((all) => all.map((one) => one.textContent));
+  await page.goto(portal('/keys'));
+  await page.locator('#key-name').fill('Samples');
+  await page.locator('form[action$="/keys"] button').click();
+  const [key] = (await page.locator('main').innerText()).match(/mgk-[0-9a-f]{12}-[\w-]{43}/);
+  const [curled, python, node] = samples.map((sample) => sample.replace('<key>', key));
+  assert.match(printed('bash', ['-s'], `${curled} -sS`), /data: \[DONE\]/);
+  printed('python3', ['-c', PYTHON], python);
+  assert.match(printed('node', ['--input-type=module', '-'], node, TOOLS), /simulated/);
+  const said = (await calls()).slice(-3).map((call) => call.prompt_tokens);
+  assert.equal(new Set(said).size, 1, `the same message thrice: ${said}`);
 });
 
 journey(world, 'a stopped answer stays as far as it came, and its price is told once the model has ended it', limit(90), async ({ open }) => {
@@ -141,6 +169,7 @@ journey(world, 'sound is heard and spoken and images are looked at, where there 
     await page.getByRole('button', { name: 'Transcribe' }).click();
     await page.locator('#transcribe .receipt').getByText('2 s of audio').waitFor();
     assert.match(await page.locator('#transcribe pre').nth(1).textContent(), /open\("two seconds\.wav", "rb"\)/);
+    printed('python3', ['-c', PYTHON], await page.locator('#transcribe pre').nth(1).textContent());
   } else t.diagnostic('no model transcribes');
   if (await tab('Speak').count()) {
     await tab('Speak').click();
@@ -149,6 +178,7 @@ journey(world, 'sound is heard and spoken and images are looked at, where there 
     await page.locator('#speak').getByRole('button', { name: 'Speak' }).click();
     await page.locator('#speak .receipt').getByText('12 characters').waitFor();
     await page.waitForFunction(() => document.querySelector('audio').duration > 0);
+    printed('python3', ['-c', PYTHON], await page.locator('#speak pre').nth(1).textContent());
   } else t.diagnostic('no model speaks');
   if (await tab('Look at an image').count()) {
     await tab('Look at an image').click();
@@ -162,11 +192,13 @@ journey(world, 'sound is heard and spoken and images are looked at, where there 
     await look.locator('.receipt').getByText('5 image features').waitFor();
     assert.ok(await look.locator('.look polygon').count() > 0, 'places are drawn');
     assert.equal(await look.locator('.look img').evaluate((it) => it.naturalWidth), 1280, 'the image is shown');
+    printed('python3', ['-c', PYTHON], await look.locator('pre').nth(1).textContent());
   } else t.diagnostic('no model looks at images');
 });
 
 journey(world, 'the pages of the playground, of budgets and of keys fit a telephone and break no rule of accessibility', limit(200), async ({ open, watch }) => {
-  const folder = join(OUTPUT, 'screenshots');
+  // Of its own: the journeys clear theirs, perhaps at the same time.
+  const folder = join(OUTPUT, 'screenshots-portal');
   await mkdir(folder, { recursive: true });
   const page = await open({ reducedMotion: 'reduce' });
   await openAs(page, portal('/keys'), CLARA);
