@@ -8,22 +8,22 @@
   // A form that was refused: the reason is read first.
   document.querySelector("[data-focus]")?.focus();
 
-  // Copy buttons.
+  // Copy buttons, also those that come later.
   if (navigator.clipboard) {
-    for (const button of document.querySelectorAll("[data-copy]")) {
-      const label = button.textContent;
-      button.hidden = false;
-      button.addEventListener("click", async () => {
-        try {
-          await navigator.clipboard.writeText(button.dataset.copy);
-          button.textContent = texts.copied;
-          say(texts.copied);
-          setTimeout(() => { button.textContent = label; }, 2000);
-        } catch {
-          say(texts.copyFailed);
-        }
-      });
-    }
+    for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+    document.addEventListener("click", async (event) => {
+      const button = event.target.closest?.("[data-copy]");
+      if (!button) return;
+      try {
+        await navigator.clipboard.writeText(button.dataset.copy);
+        const label = button.dataset.label ??= button.textContent;
+        button.textContent = texts.copied;
+        say(texts.copied);
+        setTimeout(() => { button.textContent = label; }, 2000);
+      } catch {
+        say(texts.copyFailed);
+      }
+    });
   }
 
   // Times are written in UTC; hovering tells the local one.

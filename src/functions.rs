@@ -24,6 +24,8 @@ pub enum Handler {
     Customer(fn(Arc<App>, Request, Customer) -> Answer),
     /// Somebody signed in, with a form of ours.
     CustomerForm(fn(Arc<App>, Request, Customer, Form) -> Answer),
+    /// Somebody signed in, by the script of a page of ours; the body may be anything.
+    CustomerCall(fn(Arc<App>, Request, Customer) -> Answer),
     /// Staff with at least this role.
     Staff(Role, fn(Arc<App>, Request, Staff) -> Answer),
     /// Staff with at least this role, with a form of ours.
@@ -85,6 +87,15 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("CreateKey", form!(portal::keys::create)),
     ("RevokeKey", form!(portal::keys::revoke)),
     ("RotateKey", form!(portal::keys::rotate)),
+    ("PortalBudgets", with!(Customer, portal::budgets::list)),
+    ("SetBudget", form!(portal::budgets::set)),
+    ("RemoveBudget", form!(portal::budgets::remove)),
+    ("Playground", with!(Customer, portal::playground::show)),
+    ("PlaygroundPrice", with!(Customer, portal::playground::price)),
+    ("PlaygroundChat", with!(CustomerCall, portal::playground::chat)),
+    ("PlaygroundTranscribe", with!(CustomerCall, portal::playground::transcribe)),
+    ("PlaygroundSpeak", with!(CustomerCall, portal::playground::speak)),
+    ("PlaygroundAnalyze", with!(CustomerCall, portal::playground::analyze)),
     // The publisher's staff.
     ("StaffHome", with!(Staff, Reader, staff::subscriptions::home)),
     ("StaffSubscriptions", with!(Staff, Reader, staff::subscriptions::list)),

@@ -22,6 +22,11 @@ pub async fn http(host: &Host, function: &Function, request: Request) -> Result<
             let form = identity::form(app, &request, &customer.session)?;
             handler(app.clone(), request, customer, form).await
         }
+        Handler::CustomerCall(handler) => {
+            let customer = identity::customer(app, &request).await?;
+            identity::call(app, &request, &customer.session)?;
+            handler(app.clone(), request, customer).await
+        }
         Handler::Staff(least, handler) => {
             let staff = identity::staff(app, &request, least).await?;
             handler(app.clone(), request, staff).await

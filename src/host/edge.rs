@@ -193,12 +193,11 @@ where
     };
     note(&function.name);
     request.params = params;
-    let limit = match function.handler {
-        Handler::Key(_) => LARGEST_MEDIA,
-        Handler::Publisher(_) => LARGEST_UPLOAD,
-        _ => LARGEST_BODY,
+    let (limit, within) = match function.handler {
+        Handler::Key(_) | Handler::CustomerCall(_) => (LARGEST_MEDIA, MODEL_ANSWERS_WITHIN),
+        Handler::Publisher(_) => (LARGEST_UPLOAD, ANSWER_WITHIN),
+        _ => (LARGEST_BODY, ANSWER_WITHIN),
     };
-    let within = if matches!(function.handler, Handler::Key(_)) { MODEL_ANSWERS_WITHIN } else { ANSWER_WITHIN };
     request.body = read(body, limit).await?;
     let slow = |_| {
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", "The answer took too long.")
@@ -299,9 +298,10 @@ pub fn security_headers(settings: &Settings) -> Vec<(HeaderName, HeaderValue)> {
     let authority =
         url::Url::parse(&settings.entra_authority).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
     // A form whose session has ended is led to Microsoft's sign-in, so that must be allowed as a form's goal.
+    // The playground shows and plays files that never leave the browser (`blob:`).
     let policy = format!(
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; \
-         form-action 'self' {authority}; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; \
+         connect-src 'self'; form-action 'self' {authority}; base-uri 'none'; frame-ancestors 'none'"
     );
     let mut headers = vec![
         (header::CONTENT_SECURITY_POLICY, policy.as_str()),

@@ -138,15 +138,26 @@ pub fn is_staff(app: &App, user: &User) -> bool {
 /// its origin, where the browser tells it, is ours.
 pub fn form(app: &App, request: &Request, session: &Session) -> Result<Form, Problem> {
     let form = Form::parse(&request.body);
+    from_our_page(app, request, form.get("csrf"), session)?;
+    Ok(form)
+}
+
+/// The same for what a page's script sends, whose body may be anything: the token stands in the header `x-csrf-token`,
+/// which a page of another origin can not set.
+pub fn call(app: &App, request: &Request, session: &Session) -> Result<(), Problem> {
+    from_our_page(app, request, request.header("x-csrf-token").unwrap_or_default(), session)
+}
+
+fn from_our_page(app: &App, request: &Request, token: &str, session: &Session) -> Result<(), Problem> {
     let foreign = request.header(ORIGIN).is_some_and(|origin| origin != app.settings.origin());
-    if foreign || !same_secret(form.get("csrf"), &session.csrf) {
+    if foreign || !same_secret(token, &session.csrf) {
         return Err(Problem::forbidden(
             "stale_form",
             "This form was not sent from a current page of ours; nothing was changed.",
         )
         .remedy("Reload the page and send the form again."));
     }
-    Ok(form)
+    Ok(())
 }
 
 /// One of the publisher's own systems, proven by its key.

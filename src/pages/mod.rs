@@ -140,7 +140,7 @@ fn number(text: &str) -> String {
 }
 
 /// `USD 1,234.50`: at least two decimals, and every further one that there is.
-fn money(text: &str, currency: &str) -> String {
+pub fn money(text: &str, currency: &str) -> String {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let text = number(&format!("{whole}.{fraction:0<2}"));
     if currency.is_empty() { text } else { format!("{currency} {text}") }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::subscriptions::own;
 use super::view::subscription_view;
+use super::{budgets, key_terms};
 use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::secret::Secret;
@@ -15,7 +16,7 @@ use crate::foundation::web::{Form, Request, Response, redirect, uncached};
 use crate::fulfillment::model::facts::Status;
 use crate::fulfillment::model::subscription::Subscription;
 use crate::identity::api_keys::{self, LONGEST_NAME, MARK, MOST_KEYS};
-use crate::identity::{Customer, KeyTerms, StoredKey};
+use crate::identity::{Customer, KeyTerms, Scope, StoredKey};
 use crate::pages::page;
 
 /// So long does a key live on after its successor was made.
@@ -36,6 +37,8 @@ struct Replaced {
     prefix: String,
     /// `false`: its end could not be written down; it lives on as before.
     ending: bool,
+    /// Whether the new key has its budget, too; none where there is none.
+    budget: Option<bool>,
 }
 
 /// What an answer says besides the list.
@@ -56,8 +59,8 @@ pub async fn list(app: Arc<App>, request: Request, customer: Customer) -> Result
 /// not show it.
 pub async fn create(app: Arc<App>, request: Request, customer: Customer, form: Form) -> Result<Response, Problem> {
     let row = own(&app, &request, &customer).await?;
-    let made = match wanted(&form) {
-        Ok((name, lifetime)) => make(&app, &customer, &row, name, lifetime).await,
+    let made = match wanted(&app, &form) {
+        Ok((name, terms)) => make(&app, &customer, &row, name, terms).await,
         Err(problem) => Err(problem),
     };
     match made {
@@ -84,15 +87,16 @@ pub async fn revoke(app: Arc<App>, request: Request, customer: Customer, form: F
     Ok(uncached(redirect(&format!("{}?revoked={}", address(&row), key.prefix))))
 }
 
-/// `POST /portal/subscriptions/{id}/keys/{prefix}/rotate`: a new key of the same name; the old one ends a day later.
+/// `POST /portal/subscriptions/{id}/keys/{prefix}/rotate`: a new key of the same name that may do the same; the old one
+/// ends a day later.
 pub async fn rotate(app: Arc<App>, request: Request, customer: Customer, form: Form) -> Result<Response, Problem> {
     let row = own(&app, &request, &customer).await?;
     let old = named(&app, &request, &row).await?;
-    let made = match lifetime(form.get("expires")) {
+    let made = match expiry(&app, &form) {
         _ if !old.is_live(app.clock.now()) => {
             Err(Problem::conflict("key_not_live", "The key has ended already.").remedy("Create a new key instead."))
         }
-        Ok(lifetime) => make(&app, &customer, &row, &old.name, lifetime).await,
+        Ok(expires) => make(&app, &customer, &row, &old.name, KeyTerms { expires, ..old.terms.clone() }).await,
         Err(problem) => Err(problem),
     };
     let (secret, key) = match made {
@@ -104,7 +108,14 @@ pub async fn rotate(app: Arc<App>, request: Request, customer: Customer, form: F
         tracing::warn!(subscription = %row.id, key = old.prefix, %error, "a rotated key was not given its end");
         false
     });
-    let replaced = Some(Replaced { prefix: old.prefix, ending });
+    let budget = match budgets::inherit(&app, &row, &old.prefix, &key.prefix).await {
+        Ok(inherited) => inherited.then_some(true),
+        Err(error) => {
+            tracing::warn!(subscription = %row.id, key = old.prefix, %error, "a rotated key's budget was not passed on");
+            Some(false)
+        }
+    };
+    let replaced = Some(Replaced { prefix: old.prefix, ending, budget });
     show(&app, &request, &customer, &row, News::Made(Box::new(Made { secret, key, replaced }))).await
 }
 
@@ -118,15 +129,21 @@ async fn named(app: &App, request: &Request, row: &Subscription) -> Result<Store
     keys.into_iter().find(|key| key.prefix == request.param("prefix")).ok_or_else(Problem::not_found)
 }
 
-/// Name and lifetime of a new key, as the form says.
-fn wanted(form: &Form) -> Result<(&str, Option<SignedDuration>), Problem> {
+/// A new key's name and what it may do, as the form says.
+fn wanted<'a>(app: &App, form: &'a Form) -> Result<(&'a str, KeyTerms), Problem> {
     let name = form.get("name");
     if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
         return Err(Problem::bad_request("invalid_key_name", "The name is missing or too long.")
             .field("name")
             .remedy(format!("Enter 1 to {LONGEST_NAME} characters.")));
     }
-    Ok((name, lifetime(form.get("expires"))?))
+    let (expires, limits) = (expiry(app, form)?, key_terms::limits(form)?);
+    Ok((name, KeyTerms { expires, scopes: key_terms::scopes(form), limits }))
+}
+
+/// When a key that is made now will end; None: never.
+fn expiry(app: &App, form: &Form) -> Result<Option<Timestamp>, Problem> {
+    Ok(lifetime(form.get("expires"))?.map(|lifetime| app.clock.now() + lifetime))
 }
 
 /// None: for ever.
@@ -147,7 +164,7 @@ async fn make(
     customer: &Customer,
     row: &Subscription,
     name: &str,
-    lifetime: Option<SignedDuration>,
+    terms: KeyTerms,
 ) -> Result<(Secret, StoredKey), Problem> {
     if row.facts.status != Status::Subscribed {
         return Err(Problem::conflict("keys_need_active", "Only an active subscription can have new keys.")
@@ -155,7 +172,6 @@ async fn make(
     }
     let user = customer.user();
     let by = if user.email.is_empty() { &user.name } else { &user.email };
-    let terms = KeyTerms { expires: lifetime.map(|lifetime| app.clock.now() + lifetime), ..KeyTerms::default() };
     api_keys::create(app, row.id, name, by, terms).await?.ok_or_else(|| {
         Problem::conflict("too_many_keys", format!("There are {MOST_KEYS} live keys already."))
             .remedy("Revoke a key that is not used any more, then try again.")
@@ -210,6 +226,9 @@ async fn show(
         "most": MOST_KEYS,
         "longest_name": LONGEST_NAME,
         "lifetimes": LIFETIMES,
+        "all_scopes": Scope::ALL,
+        "all_limits": key_terms::LIMITS,
+        "most_limit": key_terms::MOST,
         "api": app.settings.absolute("/v1"),
         "sample": sample(&app.settings.absolute("/v1")),
         "revoked": revoked.map(|key| view(key, now)),
@@ -222,13 +241,16 @@ async fn show(
             let Made { secret, key, replaced } = *made;
             let mut made = view(&key, now);
             made["secret"] = secret.expose().into();
-            made["replaced"] = json!(replaced.map(|old| json!({ "shown": shown(&old.prefix), "ending": old.ending })));
+            made["replaced"] = json!(
+                replaced.map(|old| json!({ "shown": shown(&old.prefix), "ending": old.ending, "budget": old.budget }))
+            );
             content["made"] = made;
         }
         News::Refused(what, prefix, form, problem) => {
             content["error"] = json!({
                 "code": problem.code, "title": problem.title, "remedy": problem.remedy, "field": problem.field,
                 "form": what, "prefix": prefix, "name": form.get("name"), "expires": form.get("expires"),
+                "terms": key_terms::typed(form),
             });
         }
     }
@@ -267,6 +289,7 @@ fn view(key: &StoredKey, now: Timestamp) -> Value {
         "created_by": key.created_by,
         "last_used": key.last_used,
         "expires": key.terms.expires,
+        "terms": key_terms::view(&key.terms),
         "revoked": key.revoked,
         "days": days.filter(|days| LIFETIMES.contains(days)),
     })

@@ -1,11 +1,15 @@
 //! What buyers and customers see: the product page, the landing page in each of its states, their subscriptions.
 //!
-//! Owns: these pages and their forms. Does not own: any rule; it asks `fulfillment` and `metering` and shows the
+//! Owns: these pages and their forms. Does not own: any rule; it asks `fulfillment`, `metering` and `ai` and shows the
 //! answer.
 
+pub mod budgets;
+mod key_terms;
 pub mod keys;
 pub mod landing;
+pub mod playground;
 pub mod product;
+mod samples;
 pub mod subscriptions;
 mod usage;
 mod view;

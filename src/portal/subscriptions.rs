@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::usage;
 use super::view::{plan_rows, subscription_view};
+use super::{budgets, usage};
 use crate::app::App;
 use crate::foundation::ids::SubscriptionId;
 use crate::foundation::problem::Problem;
@@ -70,6 +70,7 @@ async fn show(
         "plans": plan_rows(&plans, &row.facts.plan_id),
         "seats": current.map(|plan| json!({ "least": plan.min_quantity.unwrap_or(1), "most": plan.max_quantity })),
         "usage": usage::section(app, row, current).await?,
+        "budgets": budgets::warnings(app, row).await?,
         "events": events,
         "older": events.last().filter(|_| more).map(|event| event.number),
         "done": request.query("done"),

@@ -316,7 +316,7 @@ journey(world, 'staff enter usage by hand and from a file, and the customer sees
   await form.getByLabel('Quantity').fill('1200');
   await form.getByRole('button', { name: 'Record' }).dblclick();
   await page.getByText(/It counts in the open hour|It counts once/).waitFor();
-  const balance = page.locator('.balance tbody tr').filter({ hasText: 'Speech' });
+  const balance = page.locator('.balance tbody tr').filter({ hasText: 'Speech, minutes' });
   assert.match(await balance.innerText(), /1,200\s+1,000\s+of 1,000/, 'a double click counts once');
 
   await page.locator('tr').filter({ hasText: 'Reported by telephone' }).getByRole('link', { name: /^Correct/ }).click();

@@ -7,7 +7,7 @@ use crate::support::ai::Program;
 use crate::support::app::TestApp;
 
 /// A WAV file of a tone that nobody hears.
-fn wav(rate: u32, ms: u32) -> Vec<u8> {
+pub fn wav(rate: u32, ms: u32) -> Vec<u8> {
     let samples = rate / 1000 * ms;
     let mut bytes = Vec::new();
     bytes.extend_from_slice(b"RIFF");
@@ -21,7 +21,7 @@ fn wav(rate: u32, ms: u32) -> Vec<u8> {
     bytes
 }
 
-fn png(width: u32, height: u32) -> Vec<u8> {
+pub fn png(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let red = image::RgbImage::from_pixel(width, height, image::Rgb([200, 10, 10]));
     red.write_to(&mut bytes, image::ImageFormat::Png).unwrap();

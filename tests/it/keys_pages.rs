@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::SignedDuration;
 use mediagenie::foundation::ids::{RequestId, SubscriptionId};
 use mediagenie::foundation::web::Request;
-use mediagenie::identity::{KeyError, KeyTerms, StoredKey, api_key, api_keys};
+use mediagenie::identity::{KeyError, KeyTerms, Scope, StoredKey, api_key, api_keys};
 use mediagenie::simulator::{Action, Person};
 use uuid::Uuid;
 
@@ -161,6 +161,59 @@ async fn a_rotated_key_works_for_a_day_beside_its_successor() {
     app.clock.advance(SignedDuration::from_hours(24));
     assert_eq!(opens(&app, &old).await, Err(KeyError::Expired));
     assert_eq!(opens(&app, &new).await, Ok(SubscriptionId(id)));
+}
+
+#[tokio::test]
+async fn what_a_key_may_do_is_chosen_when_it_is_made_shown_and_kept_by_its_successor() {
+    let app = TestApp::start().await;
+    let (id, browser) = app.buy("team", Some(5)).await;
+    create(&browser, id, &[("name", "Everything")]).await;
+    assert_eq!(keys(&app, id).await[0].terms, KeyTerms::default(), "nothing is ticked: everything");
+    let page = browser.get(&address(id)).await;
+    assert!(page.says("<dd>Everything</dd>") && page.says("None of its own"), "{}", page.body);
+    app.clock.advance(SignedDuration::from_secs(1));
+    let limited = [
+        ("name", "Subtitles"),
+        ("expires", "30"),
+        ("scope-chat", "on"),
+        ("scope-audio", "on"),
+        ("requests_per_minute", "60"),
+        ("parallel", "1000000"),
+    ];
+    let made = create(&browser, id, &limited).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let key = keys(&app, id).await.remove(0);
+    assert_eq!(key.terms.scopes, Some(vec![Scope::Chat, Scope::Audio]));
+    let limits = &key.terms.limits;
+    assert_eq!(
+        (limits.requests_per_minute, limits.tokens_per_minute, limits.parallel),
+        (Some(60), None, Some(1_000_000))
+    );
+    assert!(made.says("60 requests per minute") && made.says("1,000,000 calls at the same time"), "{}", made.body);
+    let rotate = format!("{}/{}/rotate", address(id), key.prefix);
+    let rotated = browser.submit(&made, &rotate, &[("expires", "90")]).await;
+    assert_eq!(rotated.status, 200, "{}", rotated.body);
+    let successor = keys(&app, id).await.into_iter().find(|one| one.name == "Subtitles" && one.prefix != key.prefix);
+    let terms = successor.unwrap().terms;
+    assert_eq!((&terms.scopes, &terms.limits), (&key.terms.scopes, &key.terms.limits));
+    assert_ne!(terms.expires, key.terms.expires);
+
+    let count = keys(&app, id).await.len();
+    for field in ["requests_per_minute", "tokens_per_minute", "parallel"] {
+        for wrong in ["0", "1000001", "1.5", "many"] {
+            let filled = [("name", "Wrong"), ("scope-vision", "on"), (field, wrong)];
+            let page = create(&browser, id, &filled).await;
+            assert_eq!(page.status, 400, "{field} {wrong}");
+            assert!(
+                page.says(&format!("id=\"key-{field}-wrong\"")) && page.says(&format!("href=\"#key-{field}\"")),
+                "{}",
+                page.body
+            );
+            assert!(page.says(&format!("value=\"{wrong}\"")), "what was typed is kept");
+            assert!(page.says("name=\"scope-vision\" value=\"on\" checked"), "what was ticked is kept");
+        }
+    }
+    assert_eq!(keys(&app, id).await.len(), count);
 }
 
 #[tokio::test]

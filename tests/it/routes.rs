@@ -18,6 +18,7 @@ fn path(route: &str, id: &str) -> String {
         .replace("{resource}", id)
         .replace("{model}", "chat")
         .replace("{prefix}", "abc")
+        .replace("{budget}", "all")
 }
 
 async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {
@@ -71,6 +72,15 @@ async fn every_route_keeps_out_who_does_not_belong() {
                             .await;
                         assert_eq!(sent.status, 404, "{name}: with a right form, a foreign object does not exist");
                     }
+                }
+                Handler::CustomerCall(_) => {
+                    assert_eq!(foreign, 403, "{name}: a call that is not from a page of ours");
+                    let csrf = stranger.get("/portal").await.fields("/sign-out")["csrf"].clone();
+                    let sent = stranger.post_with(&path, &[], &[("x-csrf-token", &csrf)]).await;
+                    assert_eq!(sent.status, 404, "{name}: a foreign object does not exist");
+                    let elsewhere = [("x-csrf-token", csrf.as_str()), ("origin", "https://evil.example")];
+                    assert_eq!(stranger.post_with(&path, &[], &elsewhere).await.status, 403, "{name}");
+                    assert_eq!(stranger.post(&path, &[("csrf", &csrf)]).await.status, 403, "{name}: a form is no call");
                 }
                 Handler::Staff(least, _) => {
                     assert_eq!(foreign, 404, "{name}: customers do not learn that it exists");
