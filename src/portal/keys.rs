@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::captures;
 use super::subscriptions::own;
 use super::view::subscription_view;
 use super::{budgets, key_terms};
@@ -138,7 +139,7 @@ fn wanted<'a>(app: &App, form: &'a Form) -> Result<(&'a str, KeyTerms), Problem>
             .remedy(format!("Enter 1 to {LONGEST_NAME} characters.")));
     }
     let (expires, limits) = (expiry(app, form)?, key_terms::limits(form)?);
-    Ok((name, KeyTerms { expires, scopes: key_terms::scopes(form), limits }))
+    Ok((name, KeyTerms { expires, scopes: key_terms::scopes(form), limits, capture_until: None }))
 }
 
 /// When a key that is made now will end; None: never.
@@ -229,6 +230,7 @@ async fn show(
         "all_scopes": Scope::ALL,
         "all_limits": key_terms::LIMITS,
         "most_limit": key_terms::MOST,
+        "capture_hours": captures::HOURS,
         "api": app.settings.absolute("/v1"),
         "sample": sample(&app.settings.absolute("/v1")),
         "revoked": revoked.map(|key| view(key, now)),
@@ -290,6 +292,7 @@ fn view(key: &StoredKey, now: Timestamp) -> Value {
         "last_used": key.last_used,
         "expires": key.terms.expires,
         "terms": key_terms::view(&key.terms),
+        "capture_until": key.terms.capture_until.filter(|until| *until > now),
         "revoked": key.revoked,
         "days": days.filter(|days| LIFETIMES.contains(days)),
     })

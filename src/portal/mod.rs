@@ -4,6 +4,7 @@
 //! answer.
 
 pub mod budgets;
+pub mod captures;
 mod key_terms;
 pub mod keys;
 pub mod landing;

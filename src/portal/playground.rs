@@ -86,7 +86,7 @@ fn unpriced(error: crate::metering::RecordError) -> Problem {
 async fn caller(app: &App, request: &Request, customer: &Customer) -> Result<ApiKey, Problem> {
     let row = own(app, request, customer).await?;
     let (prefix, name) = ("playground".to_owned(), "Playground".to_owned());
-    Ok(ApiKey { prefix, name, subscription: row.id, scopes: None, limits: Limits::default() })
+    Ok(ApiKey { prefix, name, subscription: row.id, scopes: None, limits: Limits::default(), capture: false })
 }
 
 /// `POST /portal/subscriptions/{id}/playground/chat`; this and the next ones as their namesakes under `/v1`.

@@ -138,7 +138,7 @@ async fn kill_9_under_load_loses_at_most_the_calls_under_way_and_records_nothing
         .map(|call| call.prompt_tokens + call.completion_tokens)
         .collect();
     let (recorded, done) = (ledger.values().sum::<u64>(), finished.iter().sum::<u64>());
-    println!(
+    eprintln!(
         "{rounds} kills: {} calls finished upstream, {} recorded, {} answered whole; {done} and {recorded} tokens",
         finished.len(),
         ledger.len(),
@@ -181,7 +181,7 @@ async fn a_key_revoked_on_one_instance_is_refused_by_another_within_five_seconds
     while other().await != 401 {
         assert!(revoked.elapsed() < Duration::from_secs(5), "it is still let in");
     }
-    println!("refused by the other instance after {} ms", revoked.elapsed().as_millis());
+    eprintln!("refused by the other instance after {} ms", revoked.elapsed().as_millis());
     drop(instances);
 }
 

@@ -28,7 +28,7 @@ async fn staff_see_what_calls_earn_and_cost_by_model_and_customer() {
     let tokens: u64 = app.simulator.ai_calls().iter().map(|call| call.prompt_tokens + call.completion_tokens).sum();
     // A cent for a thousand tokens, and two to eight dollars for a million of them.
     let price = tokens as f64 / 1000.0 * 0.01;
-    assert!(page.says(&format!("USD {price:.4}").trim_end_matches('0')), "{price}: {}", page.body);
+    assert!(page.says(format!("USD {price:.4}").trim_end_matches('0')), "{price}: {}", page.body);
     assert!(page.says("1 failed") && page.says("Cooling down"), "{}", page.body);
     // What a process has not written before its end is written at the end or with the page; another one reads it.
     let app = app.restart().await;

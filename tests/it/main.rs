@@ -8,6 +8,7 @@ mod ai_media;
 mod ai_staff;
 mod background;
 mod budget_pages;
+mod captures;
 mod cli;
 mod converge;
 mod edge;

@@ -19,6 +19,7 @@ fn path(route: &str, id: &str) -> String {
         .replace("{model}", "chat")
         .replace("{prefix}", "abc")
         .replace("{budget}", "all")
+        .replace("{request}", "req_1")
 }
 
 async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {

@@ -58,8 +58,7 @@ impl Audio {
         let container = reader.format_info().short_name;
         let (mut short, mut total_ms) = (None, 0_u64);
         // A file may be several in a row, as radio stations chain them.
-        loop {
-            let Some(track) = reader.default_track(TrackType::Audio) else { break };
+        while let Some(track) = reader.default_track(TrackType::Audio) {
             let (id, Some(base)) = (track.id, track.time_base) else { break };
             short = short_type(track.codec_params.as_ref());
             let skipped = u64::from(track.delay.unwrap_or(0));

@@ -123,7 +123,7 @@ impl Budget {
         }
         let rates = self.rates(rates);
         let needed = amount(&rates, worst);
-        let left = self.left();
+        let left = self.left(now);
         if left.is_some_and(|left| needed > left) {
             return Err(Over { needed, left: left.unwrap_or_default().max(Decimal::ZERO) });
         }
@@ -132,8 +132,8 @@ impl Budget {
     }
 
     /// What may still be reserved; None without a hard limit.
-    pub fn left(&self) -> Option<Decimal> {
-        Some(self.hard? - self.spent - self.reserved())
+    pub fn left(&self, now: Timestamp) -> Option<Decimal> {
+        Some(self.hard? - self.spent(now) - self.reserved())
     }
 
     /// Puts the truth in the place of the worst case: zero for a call that is not billed. `true`: this took the soft
@@ -182,7 +182,7 @@ mod tests {
         assert!(!budget.settle("a", &Used::of(Part::Input, 20)));
         assert!(!budget.settle("a", &worst));
         assert_eq!(
-            (budget.spent(now).normalize().to_string(), budget.left().unwrap().normalize().to_string()),
+            (budget.spent(now).normalize().to_string(), budget.left(now).unwrap().normalize().to_string()),
             ("0.2".into(), "0.8".into())
         );
         assert!(budget.settle("b", &worst), "1.2 is above the soft limit of 1");

@@ -88,7 +88,7 @@ fn unavailable(wait: Option<Duration>) -> Problem {
     problem
 }
 
-pub fn broken() -> Problem {
+fn broken() -> Problem {
     Problem::new(
         StatusCode::BAD_GATEWAY,
         "upstream_invalid",

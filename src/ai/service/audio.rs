@@ -9,7 +9,7 @@ use reqwest::multipart::Form;
 use serde_json::{Value, json};
 
 use super::admission::{Wish, admit, client, with_limits};
-use super::ask::{Unanswered, ask, broken, unrecorded};
+use super::ask::{Unanswered, ask, unrecorded};
 use super::meter::{self, Call};
 use crate::ai::client::speech::{Hearing, file};
 use crate::ai::client::{self as service, AiClient, UpstreamError};
@@ -318,20 +318,6 @@ async fn begin(app: &Arc<App>, request: &str, key: &ApiKey, model: &str, speech:
     let (audio, deployment) = asking.await?;
     let used = worst(&deployment);
     Ok(Begun { call, deployment, audio, used })
-}
-
-/// Speaks a text to its end, and records what that used under `request`.
-pub async fn speak_whole(
-    app: &Arc<App>,
-    request: &str,
-    key: &ApiKey,
-    model: &str,
-    speech: &Speech,
-) -> Result<Bytes, Unanswered> {
-    let Begun { mut call, deployment, audio, used } = begin(app, request, key, model, speech).await?;
-    let audio = service::whole(audio).await.map_err(|_| broken())?;
-    meter::record(app, &mut call, &deployment, &used, Basis::Measured).await.map_err(|_| unrecorded())?;
-    Ok(audio.into())
 }
 
 async fn say(app: Arc<App>, request: Request, key: ApiKey, model: String, speech: Speech) -> Result<Response, Problem> {

@@ -301,7 +301,13 @@ pub async fn set(app: &App, subscription: SubscriptionId, row: &str, wanted: Opt
         };
         match app.rows.write(BUDGETS, &partition, vec![write]).await {
             Err(StoreError::Precondition | StoreError::AlreadyExists) => {}
-            other => return other.map(drop),
+            other => {
+                if let Some(ai) = &app.ai {
+                    // What is known here is out of date; other instances find out within two seconds.
+                    ai.budgets.lane(subscription).turn.lock().await.take();
+                }
+                return other.map(drop);
+            }
         }
     }
     Err(StoreError::Precondition)
