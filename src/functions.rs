@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
-use crate::foundation::web::{Form, Request, Response};
+use crate::foundation::web::{Form, Incoming, Request, Response};
 use crate::identity::{ApiKey, Customer, MarketplaceCaller, Publisher, Role, Staff};
-use crate::{ai, fulfillment, health, identity, metering, pages, portal, staff};
+use crate::{ai, fulfillment, health, identity, media, metering, pages, portal, staff};
 
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
 pub type Done = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
@@ -32,6 +32,8 @@ pub enum Handler {
     StaffForm(Role, fn(Arc<App>, Request, Staff, Form) -> Answer),
     /// A program of a customer, proven by its API key.
     Key(fn(Arc<App>, Request, ApiKey) -> Answer),
+    /// The same, with a body that is read as it comes.
+    KeyUpload(fn(Arc<App>, Request, ApiKey, Incoming) -> Answer),
     /// One of the publisher's own systems, proven by its key.
     Publisher(fn(Arc<App>, Request, Publisher) -> Answer),
     /// Microsoft's marketplace service, proven by its token.
@@ -52,6 +54,11 @@ macro_rules! with {
     };
     ($kind:ident, $role:ident, $handler:path) => {
         Handler::$kind(Role::$role, |app, request, who| Box::pin($handler(app, request, who)))
+    };
+}
+macro_rules! upload {
+    ($handler:path) => {
+        Handler::KeyUpload(|app, request, who, body| Box::pin($handler(app, request, who, body)))
     };
 }
 macro_rules! form {
@@ -132,6 +139,17 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("Speech", with!(Key, ai::handlers::speech)),
     ("Vision", with!(Key, ai::handlers::analyze)),
     ("MintToken", with!(Key, ai::handlers::mint)),
+    ("CreateFile", upload!(media::handlers::create_file)),
+    ("Files", with!(Key, media::handlers::files)),
+    ("File", with!(Key, media::handlers::file)),
+    ("FileContent", with!(Key, media::handlers::content)),
+    ("DeleteFile", with!(Key, media::handlers::delete_file)),
+    ("CreateMediaJob", with!(Key, media::handlers::create_job)),
+    ("MediaJobs", with!(Key, media::handlers::jobs)),
+    ("MediaJob", with!(Key, media::handlers::job)),
+    ("MediaJobItems", with!(Key, media::handlers::items)),
+    ("CancelMediaJob", with!(Key, media::handlers::cancel_job)),
+    ("DeleteMediaJob", with!(Key, media::handlers::delete_job)),
     ("Models", with!(Key, ai::handlers::models)),
     ("Model", with!(Key, ai::handlers::model)),
     // The publisher's own systems.
@@ -149,6 +167,9 @@ pub const TABLE: &[(&str, Handler)] = &[
     // Ourselves.
     ("SyncSubscription", Handler::Queue(|app, text| Box::pin(fulfillment::handlers::sync_subscription(app, text)))),
     ("MeterSubscription", Handler::Queue(|app, text| Box::pin(metering::handlers::subscription_changed(app, text)))),
+    ("RunMediaJob", Handler::Queue(|app, text| Box::pin(media::handlers::run_job(app, text)))),
+    ("ReviveMediaJobs", Handler::Timer(|app| Box::pin(media::handlers::revive_jobs(app)))),
+    ("ExpireMedia", Handler::Timer(|app| Box::pin(media::handlers::expire(app)))),
     ("SubmitUsage", Handler::Timer(|app| Box::pin(metering::handlers::submit_usage(app)))),
     ("ReadBackUsage", Handler::Timer(|app| Box::pin(metering::handlers::read_back_usage(app)))),
     ("ReconcileSubscriptions", Handler::Timer(|app| Box::pin(fulfillment::handlers::reconcile_subscriptions(app)))),

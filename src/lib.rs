@@ -23,6 +23,8 @@ pub mod metering;
 
 // Chat and embeddings for customers' programs.
 pub mod ai;
+/// Files and media jobs: what is too long for one call.
+pub mod media;
 
 // How pages are made; what customers see; what staff see; whether all is well.
 pub mod health;

@@ -18,4 +18,5 @@ pub use client::AiClient;
 pub use model::budget::{Budget, Unit, Window};
 pub use model::deployments::{Deployment, Deployments, DeploymentsError, Kind, Known};
 pub use model::statistics::Tally;
-pub use service::{books, budgets, captures, cooldown, price, stops};
+pub use service::ask::Unanswered;
+pub use service::{books, budgets, captures, cooldown, price, stops, whole};

@@ -93,6 +93,10 @@ macro_rules! own_ids {
 }
 
 own_ids! {
+    /// A file of a customer.
+    FileId = "file",
+    /// A media job.
+    JobId = "job",
     /// One request at our edge. Stands on error pages and in the log.
     RequestId = "req",
     /// One visit to the landing page: holds the purchase token while its owner signs in.

@@ -12,6 +12,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::ids::RequestId;
+use super::problem::Problem;
 
 /// One HTTP request at our edge.
 #[derive(Debug, Clone)]
@@ -29,6 +30,9 @@ pub struct Request {
 }
 
 pub type Response = http::Response<Body>;
+
+/// A request's body on its way in, for what is too large to be held in memory. The problem names what is wrong with it.
+pub type Incoming = Pin<Box<dyn Stream<Item = Result<Bytes, Problem>> + Send>>;
 
 /// What is sent back: bytes that are there, or that come as they are made.
 pub enum Body {

@@ -37,11 +37,7 @@ pub async fn http(host: &Host, function: &Function, request: Request) -> Result<
             handler(app.clone(), request, staff, form).await
         }
         Handler::Key(handler) => {
-            let key = identity::api_key(app, &request).await?.map_err(|error| {
-                Problem::unauthorized("invalid_api_key", format!("This address needs an API key: {error}.")).remedy(
-                    "Send a key of the subscription as `Authorization: Bearer <key>`; keys are made in the portal.",
-                )
-            })?;
+            let key = api_key(host, &request).await?;
             handler(app.clone(), request, key).await
         }
         Handler::Publisher(handler) => {
@@ -52,8 +48,16 @@ pub async fn http(host: &Host, function: &Function, request: Request) -> Result<
             let caller = marketplace(host, &request).await?;
             handler(app.clone(), request, caller).await
         }
-        Handler::Queue(_) | Handler::Timer(_) => Err(Problem::not_found()),
+        Handler::KeyUpload(_) | Handler::Queue(_) | Handler::Timer(_) => Err(Problem::not_found()),
     }
+}
+
+/// Proves a customer's program.
+pub async fn api_key(host: &Host, request: &Request) -> Result<identity::ApiKey, Problem> {
+    identity::api_key(&host.app, request).await?.map_err(|error| {
+        Problem::unauthorized("invalid_api_key", format!("This address needs an API key: {error}."))
+            .remedy("Send a key of the subscription as `Authorization: Bearer <key>`; keys are made in the portal.")
+    })
 }
 
 async fn marketplace(host: &Host, request: &Request) -> Result<identity::MarketplaceCaller, Problem> {

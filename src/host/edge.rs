@@ -17,7 +17,7 @@ use super::{Host, custom_handler, dispatch};
 use crate::foundation::ids::RequestId;
 use crate::foundation::problem::Problem;
 use crate::foundation::settings::Settings;
-use crate::foundation::web::{Body, Request, Response, empty, redirect, respond, uncached};
+use crate::foundation::web::{Body, Incoming, Request, Response, empty, redirect, respond, uncached};
 use crate::functions::Handler;
 use crate::pages;
 
@@ -30,6 +30,8 @@ const LARGEST_MEDIA: usize = 27 * LARGEST_BODY;
 const LARGEST_DISCARDED: usize = 32 * LARGEST_BODY;
 /// Time for the body to arrive, and for an HTTP function to answer; queue and timer functions have the host's own limit.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
+/// Time for a large file to arrive; a pause of [`BODY_WITHIN`] ends it sooner.
+const UPLOAD_WITHIN: Duration = Duration::from_secs(3600);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// The same where a model thinks first; as long as OpenAI's SDKs wait.
 const MODEL_ANSWERS_WITHIN: Duration = Duration::from_secs(600);
@@ -87,11 +89,11 @@ pub async fn answer<B, E>(
     path: String,
     raw_query: String,
     headers: HeaderMap,
-    body: impl Stream<Item = Result<B, E>> + Send,
+    body: impl Stream<Item = Result<B, E>> + Send + 'static,
 ) -> Response
 where
-    B: Buf,
-    E: std::fmt::Display,
+    B: Buf + 'static,
+    E: std::fmt::Display + 'static,
 {
     let (started, _arrival) = (Instant::now(), host.arrival());
     let id = RequestId::new(host.app.clock.now(), &*host.app.random);
@@ -144,12 +146,12 @@ async fn handle<'a, B, E>(
     host: &'a Host,
     door: Door,
     mut request: Request,
-    body: impl Stream<Item = Result<B, E>> + Send,
+    body: impl Stream<Item = Result<B, E>> + Send + 'static,
     name: &std::sync::Mutex<&'a str>,
 ) -> Result<Response, Problem>
 where
-    B: Buf,
-    E: std::fmt::Display,
+    B: Buf + 'static,
+    E: std::fmt::Display + 'static,
 {
     let note = |function: &'a str| {
         if let Ok(mut name) = name.lock() {
@@ -198,12 +200,38 @@ where
         Handler::Publisher(_) => (LARGEST_UPLOAD, ANSWER_WITHIN),
         _ => (LARGEST_BODY, ANSWER_WITHIN),
     };
+    if let Handler::KeyUpload(handler) = function.handler {
+        // Who they are is asked before anything is read.
+        let key = dispatch::api_key(host, &request).await?;
+        let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "body_slow", "The upload took too long.");
+        let work = handler(host.app.clone(), request, key, incoming(body));
+        return tokio::time::timeout(UPLOAD_WITHIN, work).await.map_err(slow)?;
+    }
     request.body = read(body, limit).await?;
     let slow = |_| {
         Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", "The answer took too long.")
             .remedy("Try again in a moment.")
     };
     tokio::time::timeout(within, dispatch::http(host, function, request)).await.map_err(slow)?
+}
+
+/// A body piece by piece; a pause in it ends it.
+fn incoming<B, E>(body: impl Stream<Item = Result<B, E>> + Send + 'static) -> Incoming
+where
+    B: Buf + 'static,
+    E: std::fmt::Display + 'static,
+{
+    let body: std::pin::Pin<Box<dyn Stream<Item = Result<B, E>> + Send>> = Box::pin(body);
+    Box::pin(futures_util::stream::unfold(Some(body), |body| async {
+        let mut body = body?;
+        let cut = |text: String| Problem::bad_request("body_cut", format!("The body did not arrive whole: {text}."));
+        match tokio::time::timeout(BODY_WITHIN, body.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(mut piece))) => Some((Ok(piece.copy_to_bytes(piece.remaining())), Some(body))),
+            Ok(Some(Err(error))) => Some((Err(cut(error.to_string())), None)),
+            Err(_) => Some((Err(cut(format!("nothing came for {} s", BODY_WITHIN.as_secs()))), None)),
+        }
+    }))
 }
 
 /// Reads a body within its limits; a declared length is not trusted, and none is needed. What is too large is still

@@ -185,7 +185,7 @@ async fn the_openapi_document_and_the_running_server_agree() {
     }
     // Whatever a program can call stands in the document.
     let mut names = vec!["Webhook", "HealthLive", "HealthReady", "OpenApiDocument", "StaffSubscriptionsCsv"];
-    let keyed = |handler: &Handler| matches!(handler, Handler::Publisher(_) | Handler::Key(_));
+    let keyed = |handler: &Handler| matches!(handler, Handler::Publisher(_) | Handler::Key(_) | Handler::KeyUpload(_));
     names.extend(TABLE.iter().filter(|(_, handler)| keyed(handler)).map(|(name, _)| *name));
     for name in names {
         assert!(document.to_string().contains(&format!("\"operationId\":\"{name}\"")), "{name}");

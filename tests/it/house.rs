@@ -51,6 +51,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ("fulfillment", &["fulfillment", "identity", "app", "store", "queue", "foundation"]),
         ("metering", &["metering", "fulfillment", "identity", "app", "store", "foundation"]),
         ("ai", &["ai", "metering", "fulfillment", "identity", "app", "store", "foundation"]),
+        ("media", &["media", "ai", "identity", "app", "store", "blobs", "queue", "foundation"]),
         ("pages", &["pages", "identity", "app", "foundation"]),
         ("portal", &["portal", "ai", "pages", "metering", "fulfillment", "identity", "app", "foundation"]),
         ("staff", &["staff", "ai", "portal", "pages", "metering", "fulfillment", "identity", "app", "foundation"]),
@@ -59,7 +60,19 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ("host", &["host", "functions", "identity", "pages", "app", "store", "queue", "foundation"]),
         (
             "functions",
-            &["ai", "metering", "fulfillment", "health", "identity", "pages", "portal", "staff", "app", "foundation"],
+            &[
+                "ai",
+                "media",
+                "metering",
+                "fulfillment",
+                "health",
+                "identity",
+                "pages",
+                "portal",
+                "staff",
+                "app",
+                "foundation",
+            ],
         ),
         ("cli", &["cli", "ai", "host", "health", "metering", "simulator", "app", "store", "foundation"]),
     ];

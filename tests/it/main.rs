@@ -17,6 +17,7 @@ mod house;
 mod keys_pages;
 mod landing;
 mod ledger_law;
+mod media;
 mod metering;
 mod parity;
 mod playground;

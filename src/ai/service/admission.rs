@@ -113,22 +113,37 @@ async fn served(app: &App, key: &ApiKey) -> Result<String, Problem> {
     }
 }
 
-/// Lets a call in, with the deployments that may serve it.
-pub async fn admit(app: &Arc<App>, wish: &Wish<'_>) -> Result<(Call, Vec<Arc<Deployment>>), Problem> {
-    let (ai, key) = (client(app)?, wish.key);
-    if !key.may(scope(wish.kind)) {
-        let title = format!("This key is not for `{}`.", scope(wish.kind).name());
+/// A model that a key may call, and what that costs.
+pub struct Allowed {
+    plan: String,
+    deployments: Vec<Arc<Deployment>>,
+    rates: Vec<Rate>,
+    currency: String,
+}
+
+/// Whether a key may call a model at all, limits and budgets apart.
+pub async fn allowed(app: &Arc<App>, key: &ApiKey, model: &str, kind: Kind) -> Result<Allowed, Problem> {
+    let ai = client(app)?;
+    if !key.may(scope(kind)) {
+        let title = format!("This key is not for `{}`.", scope(kind).name());
         return Err(Problem::forbidden("scope_missing", title).remedy("Use a key with this scope."));
     }
     let plan = served(app, key).await?;
-    let deployments = ai.deployments.of(wish.model, wish.kind);
+    let deployments = ai.deployments.of(model, kind);
     let Some(first) = deployments.first() else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "model_not_found", "There is no such model for this address.")
             .remedy("GET /v1/models lists the models.")
             .field("model"));
     };
-    stops::check(app, wish.model, key.subscription).await?;
+    stops::check(app, model, key.subscription).await?;
     let (rates, currency) = rates(app, key, first).await?;
+    Ok(Allowed { plan, deployments, rates, currency })
+}
+
+/// Lets a call in, with the deployments that may serve it.
+pub async fn admit(app: &Arc<App>, wish: &Wish<'_>) -> Result<(Call, Vec<Arc<Deployment>>), Problem> {
+    let (ai, key) = (client(app)?, wish.key);
+    let Allowed { plan, deployments, rates, currency } = allowed(app, key, wish.model, wish.kind).await?;
     let subjects = vec![
         (format!("subscription {}", key.subscription), ai.deployments.limits.of(&plan)),
         (format!("key {}", key.prefix), key.limits.clone()),

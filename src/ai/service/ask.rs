@@ -88,7 +88,7 @@ fn unavailable(wait: Option<Duration>) -> Problem {
     problem
 }
 
-fn broken() -> Problem {
+pub fn broken() -> Problem {
     Problem::new(
         StatusCode::BAD_GATEWAY,
         "upstream_invalid",

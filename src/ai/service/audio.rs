@@ -9,7 +9,7 @@ use reqwest::multipart::Form;
 use serde_json::{Value, json};
 
 use super::admission::{Wish, admit, client, with_limits};
-use super::ask::{Unanswered, ask, unrecorded};
+use super::ask::{Unanswered, ask, broken, unrecorded};
 use super::meter::{self, Call};
 use crate::ai::client::speech::{Hearing, file};
 use crate::ai::client::{self as service, AiClient, UpstreamError};
@@ -37,7 +37,8 @@ struct Upload {
     fields: Vec<(String, String)>,
 }
 
-fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
+/// The first field of a name; empty when there is none.
+pub fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
     fields.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
 }
 
@@ -69,6 +70,24 @@ impl Upload {
     }
 }
 
+/// The format of a transcript by its name.
+pub fn format(name: &str) -> Result<Format, Problem> {
+    Format::read(name).ok_or_else(|| {
+        Problem::bad_request("invalid_value", format!("The format must be one of {}.", Format::NAMES))
+            .field("response_format")
+    })
+}
+
+/// Reads a file of audio, or says what is wrong with it.
+pub async fn probe(bytes: Bytes, name: String) -> Result<Audio, Problem> {
+    // Broken files can make the reader of containers panic; that is a broken file and no more.
+    let read = tokio::task::spawn_blocking(move || Audio::read(bytes, &name)).await;
+    read.unwrap_or(Err(AudioError::Unreadable)).map_err(|error| {
+        let problem = Problem::bad_request("invalid_audio", error.to_string()).field("file");
+        if error == AudioError::TooLarge { problem.status(StatusCode::PAYLOAD_TOO_LARGE) } else { problem }
+    })
+}
+
 /// `POST /v1/audio/transcriptions` and `/v1/audio/translations`.
 pub async fn hear(app: Arc<App>, request: Request, key: ApiKey, kind: Kind) -> Result<Response, Problem> {
     let upload = Upload::read(&request).await?;
@@ -78,22 +97,13 @@ pub async fn hear(app: Arc<App>, request: Request, key: ApiKey, kind: Kind) -> R
         return Err(missing("model"));
     }
     let (bytes, name) = upload.file.clone().ok_or_else(|| missing("file"))?;
-    let format = Format::read(upload.get("response_format")).ok_or_else(|| {
-        Problem::bad_request("invalid_value", format!("The format must be one of {}.", Format::NAMES))
-            .field("response_format")
-    })?;
+    let format = format(upload.get("response_format"))?;
     let temperature = upload.get("temperature");
     if !temperature.is_empty() && !temperature.parse().is_ok_and(|number: f64| (0.0..=1.0).contains(&number)) {
         let text = "The temperature is a number from 0 to 1.";
         return Err(Problem::bad_request("invalid_value", text).field("temperature"));
     }
-    // Broken files can make the reader of containers panic; that is a broken file and no more.
-    let read = tokio::task::spawn_blocking(move || Audio::read(bytes, &name)).await;
-    let audio = read.unwrap_or(Err(AudioError::Unreadable)).map_err(|error| {
-        let too_large = error == AudioError::TooLarge;
-        let problem = Problem::bad_request("invalid_audio", error.to_string()).field("file");
-        if too_large { problem.status(StatusCode::PAYLOAD_TOO_LARGE) } else { problem }
-    })?;
+    let audio = probe(bytes, name).await?;
     let streamed = upload.get("stream") == "true" && format.is_json();
     let listening = Listening { kind, model, format, audio, fields: upload.fields };
     let task = tokio::spawn(async move {
@@ -318,6 +328,20 @@ async fn begin(app: &Arc<App>, request: &str, key: &ApiKey, model: &str, speech:
     let (audio, deployment) = asking.await?;
     let used = worst(&deployment);
     Ok(Begun { call, deployment, audio, used })
+}
+
+/// Speaks a text to its end, and records what that used under `request`.
+pub async fn speak_whole(
+    app: &Arc<App>,
+    request: &str,
+    key: &ApiKey,
+    model: &str,
+    speech: &Speech,
+) -> Result<Bytes, Unanswered> {
+    let Begun { mut call, deployment, audio, used } = begin(app, request, key, model, speech).await?;
+    let audio = service::whole(audio).await.map_err(|_| broken())?;
+    meter::record(app, &mut call, &deployment, &used, Basis::Measured).await.map_err(|_| unrecorded())?;
+    Ok(audio.into())
 }
 
 async fn say(app: Arc<App>, request: Request, key: ApiKey, model: String, speech: Speech) -> Result<Response, Problem> {

@@ -27,7 +27,7 @@ pub async fn images(app: &App, body: &mut Value) -> Result<(), Problem> {
     }
     for place in found {
         let address = place.as_str().unwrap_or_default();
-        let bytes = fetch(app, address).await?;
+        let bytes = fetch(app, address, vision::LARGEST).await?;
         let kind = vision::content_type(&bytes);
         if !kind.starts_with("image/") {
             return Err(unsupported("There is no image at the address.").field("image_url"));
@@ -42,10 +42,10 @@ fn unsupported(text: &str) -> Problem {
 }
 
 /// What is at an address that a customer names.
-pub async fn fetch(app: &App, address: &str) -> Result<bytes::Bytes, Problem> {
+pub async fn fetch(app: &App, address: &str, largest: usize) -> Result<bytes::Bytes, Problem> {
     client(app)?
         .fetcher
-        .fetch(address, vision::LARGEST)
+        .fetch(address, largest)
         .await
         .map_err(|error| unsupported(&error.to_string()).field("image_url"))
 }

@@ -1,7 +1,7 @@
 //! The verbs of the AI API over the App.
 
 pub mod admission;
-mod ask;
+pub mod ask;
 pub mod audio;
 pub mod books;
 pub mod budgets;
@@ -15,3 +15,4 @@ pub mod price;
 mod relay;
 pub mod stops;
 pub mod vision;
+pub mod whole;

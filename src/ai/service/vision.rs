@@ -15,7 +15,7 @@ use super::meter::{self, Call};
 use crate::ai::client::vision::Look;
 use crate::ai::model::deployments::{Kind, Provider};
 use crate::ai::model::used::{Basis, Part, Used};
-use crate::ai::model::vision::{Feature, ImageError, check};
+use crate::ai::model::vision::{Feature, ImageError, LARGEST, check};
 use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Request, Response, json};
@@ -121,7 +121,7 @@ pub async fn find(
     let (mut call, deployments) = admit(app, &wish).await?;
     let image = match source {
         Source::Bytes(bytes) => bytes,
-        Source::Address(address) => fetch(app, &address).await?,
+        Source::Address(address) => fetch(app, &address, LARGEST).await?,
     };
     let size = check(&image).map_err(|error| {
         let problem = Problem::bad_request("invalid_image", error.to_string()).field("image");

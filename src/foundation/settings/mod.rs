@@ -110,6 +110,8 @@ pub struct Settings {
     pub jwt_secret: Option<Secret>,
     /// Hosts, as `host` or `host:port`, that may be fetched although they are private.
     pub fetch_private_hosts: Vec<String>,
+    /// Bytes of a customer's file.
+    pub media_file_limit: u64,
     pub functions_port: Option<u16>,
     pub identity_endpoint: IdentityEndpoint,
     /// Of a user-assigned identity; None: the system-assigned one.

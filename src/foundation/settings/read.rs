@@ -226,6 +226,7 @@ impl Settings {
         };
         let jwt_secret = reader.jwt_secret();
         let fetch_private_hosts = reader.list("FETCH_PRIVATE_HOSTS", "a host");
+        let media_file_mib: Option<u64> = reader.parsed("MEDIA_FILE_MIB", "a number of MiB");
         let port = reader.text("FUNCTIONS_CUSTOMHANDLER_PORT");
         let functions_port =
             if port.is_empty() { None } else { reader.parsed("FUNCTIONS_CUSTOMHANDLER_PORT", "a port number") };
@@ -260,6 +261,7 @@ impl Settings {
             ai_keys,
             jwt_secret,
             fetch_private_hosts,
+            media_file_limit: media_file_mib.unwrap_or(1) * 1024 * 1024,
             functions_port,
             identity_endpoint,
             identity_client_id,

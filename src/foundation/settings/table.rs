@@ -150,6 +150,7 @@ pub const TABLE: &[Group] = &[
                 "JWT_SECRET",
                 "Signs the short-lived tokens that customers mint from their keys (`POST /v1/tokens`). Empty: there are none.",
             ),
+            setting("MEDIA_FILE_MIB", "1024", "The largest file that customers may upload, in MiB."),
             setting(
                 "FETCH_PRIVATE_HOSTS",
                 "",

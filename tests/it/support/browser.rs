@@ -48,7 +48,7 @@ impl Page {
 
 pub struct Browser {
     http: reqwest::Client,
-    base: Url,
+    pub base: Url,
     person: Option<Person>,
     language: &'static str,
     cookies: Mutex<BTreeMap<String, BTreeMap<String, String>>>,

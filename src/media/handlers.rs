@@ -1,0 +1,198 @@
+//! The triggers of files and media jobs.
+
+use std::sync::Arc;
+
+use http::{StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::model::file::File;
+use super::service::{files, jobs};
+use crate::app::App;
+use crate::foundation::ids::{JobId, SubscriptionId};
+use crate::foundation::problem::{JobError, Problem};
+use crate::foundation::web::{Incoming, Request, Response, empty, json, respond, with_header};
+use crate::identity::ApiKey;
+
+/// Rows of a list, unless fewer are asked for.
+const MOST: usize = 100;
+/// A caller who asks for progress should wait this long.
+const ASK_AGAIN: &str = "2";
+
+/// `POST /v1/files`.
+pub async fn create_file(app: Arc<App>, request: Request, key: ApiKey, body: Incoming) -> Result<Response, Problem> {
+    let file = files::upload(&app, key.subscription, &request, body).await?;
+    Ok(json(StatusCode::OK, &file.shown()))
+}
+
+/// How many rows, and behind which.
+fn paging(request: &Request) -> Result<(usize, Option<String>), Problem> {
+    let limit = match request.query("limit") {
+        None => MOST,
+        Some(text) => text.parse().ok().filter(|limit| (1..=MOST).contains(limit)).ok_or_else(|| {
+            Problem::bad_request("invalid_value", format!("`limit` is a number from 1 to {MOST}.")).field("limit")
+        })?,
+    };
+    Ok((limit, request.query("after").filter(|after| !after.is_empty())))
+}
+
+/// A list as OpenAI's SDKs page through it.
+fn listed(rows: &[Value], more: bool) -> Response {
+    let id = |row: Option<&Value>| row.map_or(Value::Null, |row| row["id"].clone());
+    let list = json!({ "object": "list", "data": rows, "has_more": more, "first_id": id(rows.first()), "last_id": id(rows.last()) });
+    json(StatusCode::OK, &list)
+}
+
+/// `GET /v1/files`.
+pub async fn files(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let (limit, after) = paging(&request)?;
+    let (found, more) = super::repo::files(&app, key.subscription, after.as_deref(), limit).await?;
+    Ok(listed(&found.iter().map(File::shown).collect::<Vec<_>>(), more))
+}
+
+/// `GET /v1/files/{file}`.
+pub async fn file(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let file = files::find(&app, key.subscription, request.param("file")).await?;
+    Ok(json(StatusCode::OK, &file.shown()))
+}
+
+/// One range of a file (RFC 9110, 14.1.2); None: the whole. Several ranges at once are answered with the whole.
+fn range(request: &Request, length: u64) -> Result<Option<std::ops::Range<u64>>, Problem> {
+    let Some(text) = request.header(header::RANGE).and_then(|text| text.strip_prefix("bytes=")) else {
+        return Ok(None);
+    };
+    if text.contains(',') {
+        return Ok(None);
+    }
+    let Some((from, to)) = text.split_once('-') else { return Ok(None) };
+    let range = match (from.trim().parse::<u64>(), to.trim().parse::<u64>()) {
+        (Ok(from), Ok(to)) if from <= to => from..to.saturating_add(1).min(length),
+        (Ok(from), Err(_)) if to.trim().is_empty() => from..length,
+        (Err(_), Ok(last)) if from.trim().is_empty() => length.saturating_sub(last)..length,
+        _ => return Ok(None),
+    };
+    if range.start >= length {
+        let title = format!("The file has {length} bytes.");
+        return Err(Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", title));
+    }
+    Ok(Some(range))
+}
+
+/// `GET /v1/files/{file}/content`.
+pub async fn content(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let file = files::find(&app, key.subscription, request.param("file")).await?;
+    let range = range(&request, file.bytes)?;
+    let mut response = respond(StatusCode::OK, "application/octet-stream", Vec::new());
+    if let Some(range) = &range {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let place = format!("bytes {}-{}/{}", range.start, range.end - 1, file.bytes);
+        response = with_header(response, header::CONTENT_RANGE, &place);
+    }
+    let range = range.unwrap_or(0..file.bytes);
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response = with_header(response, header::CONTENT_TYPE, &file.content_type);
+    response = with_header(response, header::ACCEPT_RANGES, "bytes");
+    response = with_header(response, header::CONTENT_LENGTH, &(range.end - range.start).to_string());
+    // Never shown within a page of ours, whatever it says that it is.
+    let plain: String = file.name.chars().map(|c| if c.is_ascii() { c } else { '_' }).collect();
+    response = with_header(response, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{plain}\""));
+    *response.body_mut() = files::stream(app, key.subscription, file, range);
+    Ok(response)
+}
+
+/// `DELETE /v1/files/{file}`.
+pub async fn delete_file(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let file = files::find(&app, key.subscription, request.param("file")).await?;
+    files::delete(&app, key.subscription, &file.id).await?;
+    Ok(json(StatusCode::OK, &json!({ "id": file.id, "object": "file", "deleted": true })))
+}
+
+/// `POST /v1/media/jobs`: 202 with `Operation-Location`.
+pub async fn create_job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let body: Value = serde_json::from_slice(&request.body)
+        .map_err(|error| Problem::bad_request("invalid_json", format!("The body is not JSON: {error}.")))?;
+    let idempotency = request.header("idempotency-key");
+    let (job, repeated) = jobs::create(&app, &key, &body, idempotency).await?;
+    let place = app.settings.absolute(&format!("/v1/media/jobs/{}", job.id));
+    let mut response = json(StatusCode::ACCEPTED, &job.shown());
+    response = with_header(response, http::HeaderName::from_static("operation-location"), &place);
+    response = with_header(response, header::LOCATION, &place);
+    response = with_header(response, header::RETRY_AFTER, ASK_AGAIN);
+    if repeated {
+        response = with_header(response, http::HeaderName::from_static("idempotent-replayed"), "true");
+    }
+    Ok(response)
+}
+
+/// `GET /v1/media/jobs`.
+pub async fn jobs(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let (limit, after) = paging(&request)?;
+    let (found, more) = jobs::recent(&app, key.subscription, after.as_deref(), limit).await?;
+    Ok(listed(&found.iter().map(super::model::job::Job::shown).collect::<Vec<_>>(), more))
+}
+
+/// `GET /v1/media/jobs/{job}`.
+pub async fn job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let job = jobs::find(&app, key.subscription, request.param("job")).await?;
+    let response = json(StatusCode::OK, &job.shown());
+    Ok(if job.state.is_over() { response } else { with_header(response, header::RETRY_AFTER, ASK_AGAIN) })
+}
+
+/// `GET /v1/media/jobs/{job}/items?after=<number>`.
+pub async fn items(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let job = jobs::find(&app, key.subscription, request.param("job")).await?;
+    let (limit, after) = paging(&request)?;
+    let from = match after {
+        None => 0,
+        Some(text) => text
+            .parse::<u32>()
+            .map_err(|_| Problem::bad_request("invalid_value", "`after` is an item's number.").field("after"))?
+            .saturating_add(1),
+    };
+    let found = jobs::items(&app, &job, from, limit).await?;
+    let more = found.last().is_some_and(|item| item.number + 1 < job.items);
+    let rows: Vec<Value> = found.iter().map(super::model::job::Item::shown).collect();
+    Ok(json(StatusCode::OK, &json!({ "object": "list", "data": rows, "has_more": more })))
+}
+
+/// `POST /v1/media/jobs/{job}/cancel`.
+pub async fn cancel_job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let job = jobs::cancel(&app, key.subscription, request.param("job")).await?;
+    Ok(json(StatusCode::OK, &job.shown()))
+}
+
+/// `DELETE /v1/media/jobs/{job}`.
+pub async fn delete_job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    jobs::delete(&app, key.subscription, request.param("job")).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+#[derive(Debug, Deserialize)]
+struct Message {
+    subscription: SubscriptionId,
+    job: JobId,
+}
+
+/// Queue `media-jobs`.
+pub async fn run_job(app: Arc<App>, text: String) -> Result<(), JobError> {
+    let message: Message = serde_json::from_str(&text).map_err(JobError::fail)?;
+    super::service::run(&app, message.subscription, &message.job).await.map_err(JobError::retry)
+}
+
+/// Every five minutes: jobs whose message was lost.
+pub async fn revive_jobs(app: Arc<App>) -> Result<(), JobError> {
+    let revived = super::service::revive(&app).await.map_err(JobError::retry)?;
+    if revived > 0 {
+        tracing::warn!(jobs = revived, "media jobs had come to a stop and go on");
+    }
+    Ok(())
+}
+
+/// Hourly: files whose end has come.
+pub async fn expire(app: Arc<App>) -> Result<(), JobError> {
+    let removed = files::expire(&app).await.map_err(JobError::retry)?;
+    if removed > 0 {
+        tracing::info!(files = removed, "removed files whose time was over");
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! Rows of files and jobs.
+//!
+//! | table | partition | row | what |
+//! |---|---|---|---|
+//! | `Files` | subscription | newest first | a file whose blob is whole |
+//! | `FileEnds` | hour | subscription `:` file | files whose end comes then |
+//! | `MediaJobs` | subscription | newest first | a job |
+//! | `MediaItems` | job | number | an item |
+//! | `MediaActive` | `all` | job | jobs that are not over, with their subscription |
+//! | `MediaRequests` | subscription | hash of an idempotency key | the job that was made for it |
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::model::file::File;
+use super::model::job::{Item, Job};
+use crate::app::App;
+use crate::foundation::ids::{FileId, JobId, SubscriptionId};
+use crate::store::{self, Etag, MAX_BATCH, Page, RowRange, StoreError, Table, Write};
+
+const FILES: Table = Table("Files");
+const ENDS: Table = Table("FileEnds");
+const JOBS: Table = Table("MediaJobs");
+const ITEMS: Table = Table("MediaItems");
+const ACTIVE: Table = Table("MediaActive");
+const REQUESTS: Table = Table("MediaRequests");
+const ALL: &str = "all";
+
+/// A row key that sorts the newest first, made from an id that begins with its time.
+fn newest(id: &str) -> String {
+    let (_, tail) = id.split_once('_').unwrap_or(("", id));
+    tail.chars().map(|c| c.to_digit(16).and_then(|digit| char::from_digit(15 - digit, 16)).unwrap_or(c)).collect()
+}
+
+fn hour(at: Timestamp) -> String {
+    at.to_string().chars().take(13).collect::<String>().replace('T', ":")
+}
+
+/// Names a file. Its end is written down first, so that nothing is kept for ever.
+pub async fn save_file(app: &App, subscription: SubscriptionId, file: &File) -> Result<(), StoreError> {
+    let line = format!("{subscription}:{}", file.id);
+    app.rows.write(ENDS, &hour(file.expires + SignedDuration::from_hours(1)), vec![Write::upsert(line, &())?]).await?;
+    let row = Write::upsert(newest(file.id.as_str()), file)?;
+    app.rows.write(FILES, &subscription.to_string(), vec![row]).await.map(drop)
+}
+
+pub async fn file(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<Option<File>, StoreError> {
+    let found = store::load::<File>(&*app.rows, FILES, &subscription.to_string(), &newest(id.as_str())).await?;
+    Ok(found.map(|(file, _)| file).filter(|file| file.id == *id && file.expires > app.clock.now()))
+}
+
+pub async fn forget_file(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<(), StoreError> {
+    let row = Write::Delete { key: newest(id.as_str()), etag: None };
+    app.rows.write(FILES, &subscription.to_string(), vec![row]).await.map(drop)
+}
+
+async fn page(
+    app: &App,
+    table: Table,
+    subscription: SubscriptionId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Page, StoreError> {
+    let range = RowRange::all();
+    let range = after.map_or(range.clone(), |after| range.after(&newest(after)));
+    app.rows.query(table, &subscription.to_string(), &range, limit).await
+}
+
+/// Newest first, behind `after`; `true`: there may be more.
+pub async fn files(
+    app: &App,
+    subscription: SubscriptionId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<File>, bool), StoreError> {
+    let page = page(app, FILES, subscription, after, limit).await?;
+    let files: Vec<File> = page.rows.iter().map(store::decode).collect::<Result<_, _>>()?;
+    let now = app.clock.now();
+    Ok((files.into_iter().filter(|file| file.expires > now).collect(), page.more))
+}
+
+/// Files whose end has come by now, with their subscriptions, and what to call to be done with them.
+pub async fn ended(app: &App, at: Timestamp) -> Result<Vec<(SubscriptionId, FileId, String)>, StoreError> {
+    let rows = store::scan(&*app.rows, ENDS, &hour(at), RowRange::all()).await?;
+    let read = |line: &str| {
+        let (subscription, id) = line.split_once(':')?;
+        Some((subscription.parse().ok()?, id.parse().ok()?, line.to_owned()))
+    };
+    Ok(rows.iter().filter_map(|row| read(&row.key)).collect())
+}
+
+pub async fn end_done(app: &App, at: Timestamp, line: String) -> Result<(), StoreError> {
+    app.rows.write(ENDS, &hour(at), vec![Write::Delete { key: line, etag: None }]).await.map(drop)
+}
+
+/// A job that is not over, as the list of active ones has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Active {
+    pub subscription: SubscriptionId,
+    pub job: JobId,
+    pub since: Timestamp,
+}
+
+/// Stores a new job with its items. The items come first: a job that is there is whole.
+pub async fn create_job(app: &App, job: &Job, items: &[Item]) -> Result<(), StoreError> {
+    let partition = job.id.to_string();
+    for batch in items.chunks(MAX_BATCH) {
+        let writes: Vec<Write> =
+            batch.iter().map(|item| Write::upsert(item_key(item.number), item)).collect::<Result<_, _>>()?;
+        app.rows.write(ITEMS, &partition, writes).await?;
+    }
+    let active = Active { subscription: job.subscription, job: job.id.clone(), since: job.created };
+    app.rows.write(ACTIVE, ALL, vec![Write::upsert(partition, &active)?]).await?;
+    let row = Write::insert(newest(job.id.as_str()), job)?;
+    app.rows.write(JOBS, &job.subscription.to_string(), vec![row]).await.map(drop)
+}
+
+fn item_key(number: u32) -> String {
+    format!("{number:06}")
+}
+
+pub async fn job(app: &App, subscription: SubscriptionId, id: &JobId) -> Result<Option<(Job, Etag)>, StoreError> {
+    let found = store::load::<Job>(&*app.rows, JOBS, &subscription.to_string(), &newest(id.as_str())).await?;
+    Ok(found.filter(|(job, _)| job.id == *id))
+}
+
+/// Fails with [`StoreError::Precondition`] when somebody else has written it since.
+pub async fn save_job(app: &App, job: &Job, etag: Etag) -> Result<Etag, StoreError> {
+    let row = Write::replace(newest(job.id.as_str()), job, etag)?;
+    let etags = app.rows.write(JOBS, &job.subscription.to_string(), vec![row]).await?;
+    if job.state.is_over() {
+        forget_active(app, &job.id).await?;
+    }
+    etags.into_iter().next().ok_or_else(|| StoreError::unavailable("no ETag came back"))
+}
+
+pub async fn forget_active(app: &App, id: &JobId) -> Result<(), StoreError> {
+    app.rows.write(ACTIVE, ALL, vec![Write::Delete { key: id.to_string(), etag: None }]).await.map(drop)
+}
+
+pub async fn active(app: &App) -> Result<Vec<Active>, StoreError> {
+    store::scan(&*app.rows, ACTIVE, ALL, RowRange::all()).await?.iter().map(store::decode).collect()
+}
+
+pub async fn jobs(
+    app: &App,
+    subscription: SubscriptionId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<Job>, bool), StoreError> {
+    let page = page(app, JOBS, subscription, after, limit).await?;
+    Ok((page.rows.iter().map(store::decode).collect::<Result<_, _>>()?, page.more))
+}
+
+/// Items from a number on.
+pub async fn items(app: &App, id: &JobId, from: u32, limit: usize) -> Result<Vec<Item>, StoreError> {
+    let range = RowRange { from: item_key(from), to: None };
+    let page = app.rows.query(ITEMS, id.as_str(), &range, limit).await?;
+    page.rows.iter().map(store::decode).collect()
+}
+
+/// Whoever has the turn writes its items.
+pub async fn save_items(app: &App, id: &JobId, items: &[Item]) -> Result<(), StoreError> {
+    for batch in items.chunks(MAX_BATCH) {
+        let writes: Vec<Write> =
+            batch.iter().map(|item| Write::upsert(item_key(item.number), item)).collect::<Result<_, _>>()?;
+        app.rows.write(ITEMS, id.as_str(), writes).await?;
+    }
+    Ok(())
+}
+
+/// Removes a job that is over, with its items.
+pub async fn forget_job(app: &App, job: &Job) -> Result<(), StoreError> {
+    for row in store::scan(&*app.rows, ITEMS, job.id.as_str(), RowRange::all()).await? {
+        app.rows.write(ITEMS, job.id.as_str(), vec![Write::Delete { key: row.key, etag: None }]).await?;
+    }
+    let row = Write::Delete { key: newest(job.id.as_str()), etag: None };
+    app.rows.write(JOBS, &job.subscription.to_string(), vec![row]).await.map(drop)
+}
+
+/// What an idempotency key stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeat {
+    pub job: JobId,
+    /// Of the request's body.
+    pub hash: String,
+    pub at: Timestamp,
+}
+
+/// Remembers what a key stands for, once: `Some` is what it stood for already.
+pub async fn remember(
+    app: &App,
+    subscription: SubscriptionId,
+    key: &str,
+    repeat: &Repeat,
+) -> Result<Option<Repeat>, StoreError> {
+    let partition = subscription.to_string();
+    match app.rows.write(REQUESTS, &partition, vec![Write::insert(key, repeat)?]).await {
+        Ok(_) => Ok(None),
+        Err(StoreError::AlreadyExists) => {
+            Ok(store::load::<Repeat>(&*app.rows, REQUESTS, &partition, key).await?.map(|(known, _)| known))
+        }
+        Err(error) => Err(error),
+    }
+}

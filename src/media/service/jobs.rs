@@ -1,0 +1,252 @@
+//! Jobs as customers see them: submitted, looked at, cancelled, deleted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::files;
+use crate::ai::{Kind as ModelKind, whole};
+use crate::app::App;
+use crate::foundation::hex::hex;
+use crate::foundation::ids::{JobId, SubscriptionId};
+use crate::foundation::problem::Problem;
+use crate::identity::ApiKey;
+use crate::media::model::job::{Input, Item, Job, Kind, MOST_ITEMS, State};
+use crate::media::model::{joining, splitting};
+use crate::media::repo::{self, Repeat};
+use crate::store::StoreError;
+
+pub const QUEUE: &str = "media-jobs";
+/// Characters of a text to be spoken.
+const LONGEST_TEXT: usize = 1_000_000;
+/// Characters of one piece of it.
+const PIECE: usize = 3_000;
+const MOST_OPTIONS: usize = 16;
+
+fn wrong(field: &'static str, text: impl Into<String>) -> Problem {
+    Problem::bad_request("invalid_value", text).field(field)
+}
+
+/// Sends the message that lets somebody go on with a job.
+pub async fn send(app: &App, subscription: SubscriptionId, job: &JobId, delay: Duration) -> Result<(), Problem> {
+    let text = serde_json::json!({ "subscription": subscription, "job": job }).to_string();
+    Ok(app.queues.send(QUEUE, &text, delay).await?)
+}
+
+/// Small texts by name: options, metadata.
+fn texts(value: &Value, field: &'static str) -> Result<BTreeMap<String, String>, Problem> {
+    let mut found = BTreeMap::new();
+    let fields = match value {
+        Value::Null => return Ok(found),
+        Value::Object(fields) if fields.len() <= MOST_OPTIONS => fields,
+        _ => return Err(wrong(field, format!("`{field}` is an object of at most {MOST_OPTIONS} members."))),
+    };
+    for (name, value) in fields {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(yes) => yes.to_string(),
+            Value::Array(list) if list.iter().all(Value::is_string) => {
+                list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+            }
+            _ => return Err(wrong(field, format!("`{field}.{name}` is no text."))),
+        };
+        if name.len() > 64 || text.len() > 512 {
+            return Err(wrong(field, format!("`{field}.{name}` is too long.")));
+        }
+        found.insert(name.clone(), text);
+    }
+    Ok(found)
+}
+
+/// What a job is over.
+async fn inputs(app: &App, subscription: SubscriptionId, kind: Kind, body: &Value) -> Result<Vec<Input>, Problem> {
+    if kind == Kind::Speech {
+        let text = match (&body["input"]["text"], body["input"]["file_id"].as_str()) {
+            (Value::String(text), _) => text.clone(),
+            (_, Some(id)) => {
+                let file = files::find(app, subscription, id).await?;
+                let bytes = files::read(app, subscription, &file, 0..(LONGEST_TEXT * 4) as u64 + 1).await?;
+                String::from_utf8(bytes.to_vec()).map_err(|_| wrong("input", "The file is no text in UTF-8."))?
+            }
+            _ => return Err(wrong("input", "Send `input.text`, or `input.file_id` of a text.")),
+        };
+        if text.chars().count() > LONGEST_TEXT {
+            return Err(wrong("input", format!("The text is longer than {LONGEST_TEXT} characters.")));
+        }
+        let pieces = splitting::split(&text, PIECE);
+        if pieces.is_empty() {
+            return Err(wrong("input", "There is nothing to speak."));
+        }
+        return Ok(pieces.into_iter().map(Input::Text).collect());
+    }
+    let listed = body["input"]["items"].as_array().filter(|items| (1..=MOST_ITEMS).contains(&items.len()));
+    let listed = listed.ok_or_else(|| wrong("input", format!("`input.items` has 1 to {MOST_ITEMS} items.")))?;
+    let mut found = Vec::with_capacity(listed.len());
+    for item in listed {
+        match (item["file_id"].as_str(), item["url"].as_str()) {
+            (Some(id), None) => found.push(Input::File(files::find(app, subscription, id).await?.id)),
+            (None, Some(url)) if url.len() <= 2_000 => found.push(Input::Url(url.to_owned())),
+            _ => return Err(wrong("input", "Each item has `file_id`, or `url` of at most 2,000 characters.")),
+        }
+    }
+    Ok(found)
+}
+
+fn check_options(kind: Kind, options: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let get = |name: &str| options.get(name).map_or("", String::as_str);
+    match kind {
+        Kind::Transcription => whole::check_format(get("response_format")),
+        Kind::Speech => {
+            let format = get("response_format");
+            if !format.is_empty() && !joining::FORMATS.contains(&format) {
+                return Err(wrong("response_format", "Long texts are spoken as mp3, wav or pcm."));
+            }
+            if get("voice").is_empty() {
+                return Err(wrong("voice", "`options.voice` is missing."));
+            }
+            Ok(())
+        }
+        Kind::ImageAnalysis => whole::check_features(get("features")),
+    }
+}
+
+/// `POST /v1/media/jobs`: checks what can be checked now, and hands the job over to the queue. `true`: an earlier request
+/// with the same idempotency key had made it.
+pub async fn create(
+    app: &Arc<App>,
+    key: &ApiKey,
+    body: &Value,
+    idempotency_key: Option<&str>,
+) -> Result<(Job, bool), Problem> {
+    let kind = serde_json::from_value(body["kind"].clone())
+        .map_err(|_| wrong("kind", "The kind is `transcription`, `speech` or `image-analysis`."))?;
+    let (model_kind, usual) = match kind {
+        Kind::Transcription => (ModelKind::Transcription, "transcribe"),
+        Kind::Speech => (ModelKind::Speech, "speech"),
+        Kind::ImageAnalysis => (ModelKind::Vision, "vision"),
+    };
+    let model = body["model"].as_str().unwrap_or(usual).to_owned();
+    whole::may_call(app, key, &model, model_kind).await?;
+    let options = texts(&body["options"], "options")?;
+    check_options(kind, &options)?;
+    let metadata = texts(&body["metadata"], "metadata")?;
+    let now = app.clock.now();
+    let id = JobId::new(now, &*app.random);
+    if let Some(text) = idempotency_key {
+        let hash = hex(&Sha256::digest(body.to_string()));
+        let repeat = Repeat { job: id.clone(), hash: hash.clone(), at: now };
+        let row = hex(&Sha256::digest(text));
+        if let Some(known) = repo::remember(app, key.subscription, &row, &repeat).await? {
+            if known.hash != hash {
+                return Err(Problem::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "idempotency_mismatch",
+                    "This idempotency key stands for another request.",
+                ));
+            }
+            return match repo::job(app, key.subscription, &known.job).await? {
+                Some((job, _)) => Ok((job, true)),
+                None => Err(Problem::conflict(
+                    "idempotency_in_progress",
+                    "The first request with this idempotency key has not been finished, or its job was deleted.",
+                )
+                .final_answer()),
+            };
+        }
+    }
+    let inputs = inputs(app, key.subscription, kind, body).await?;
+    let items: Vec<Item> = (0..).zip(inputs).map(|(number, input)| Item::new(number, input)).collect();
+    let job = Job {
+        id,
+        subscription: key.subscription,
+        key: key.prefix.clone(),
+        kind,
+        model,
+        options,
+        state: State::Queued,
+        created: now,
+        started: None,
+        finished: None,
+        items: u32::try_from(items.len()).unwrap_or(u32::MAX),
+        succeeded: 0,
+        failed: 0,
+        next: 0,
+        turn: None,
+        due: now,
+        reason: None,
+        result: None,
+        metadata,
+    };
+    repo::create_job(app, &job, &items).await?;
+    // Should this fail, the timer finds the job among the active ones.
+    if let Err(problem) = send(app, job.subscription, &job.id, Duration::ZERO).await {
+        tracing::warn!(job = %job.id, %problem, "the message of a new job was not sent; the timer will find it");
+    }
+    Ok((job, false))
+}
+
+/// The job of an id, if the subscription has it.
+pub async fn find(app: &App, subscription: SubscriptionId, id: &str) -> Result<Job, Problem> {
+    let unknown = || Problem::new(StatusCode::NOT_FOUND, "job_not_found", "There is no such job.");
+    let id: JobId = id.parse().map_err(|_| unknown())?;
+    Ok(repo::job(app, subscription, &id).await?.ok_or_else(unknown)?.0)
+}
+
+/// Wants a job to end. One that is over stays as it is.
+pub async fn cancel(app: &App, subscription: SubscriptionId, id: &str) -> Result<Job, Problem> {
+    loop {
+        let known = find(app, subscription, id).await?;
+        let Some((mut job, etag)) = repo::job(app, subscription, &known.id).await? else { return Ok(known) };
+        if job.state.is_over() || job.state == State::Cancelling {
+            return Ok(job);
+        }
+        job.state = State::Cancelling;
+        match repo::save_job(app, &job, etag).await {
+            Ok(_) => {
+                send(app, subscription, &job.id, Duration::ZERO).await?;
+                return Ok(job);
+            }
+            Err(StoreError::Precondition) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Removes a job that is over, and its results; what it used stays in the ledger.
+pub async fn delete(app: &App, subscription: SubscriptionId, id: &str) -> Result<(), Problem> {
+    let job = find(app, subscription, id).await?;
+    if !job.state.is_over() {
+        return Err(Problem::conflict("job_not_over", "The job is not over.")
+            .remedy("Cancel it first, or wait for its end.")
+            .final_answer());
+    }
+    for item in repo::items(app, &job.id, 0, MOST_ITEMS).await? {
+        if let Some(file) = &item.file {
+            files::delete(app, subscription, file).await?;
+        }
+    }
+    if let Some(file) = &job.result {
+        files::delete(app, subscription, file).await?;
+    }
+    Ok(repo::forget_job(app, &job).await?)
+}
+
+/// The newest jobs of a subscription.
+pub async fn recent(
+    app: &App,
+    subscription: SubscriptionId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<Job>, bool), Problem> {
+    Ok(repo::jobs(app, subscription, after, limit).await?)
+}
+
+/// Items of a job, from a number on.
+pub async fn items(app: &App, job: &Job, from: u32, limit: usize) -> Result<Vec<Item>, Problem> {
+    Ok(repo::items(app, &job.id, from, limit).await?)
+}
