@@ -83,6 +83,7 @@ fn medians(rounds: &[Measured]) -> Measured {
         p50: of(|round| round.p50),
         p99: of(|round| round.p99),
         failed: rounds.iter().map(|round| round.failed).sum(),
+        cpu: rounds[0].cpu.map(|_| median(rounds.iter().filter_map(|round| round.cpu))),
     }
 }
 
@@ -93,12 +94,12 @@ fn memory_of(subject: &Subject) -> String {
 /// Prints a table of chats; the first two subjects are the way without a gateway and the bare proxy.
 fn print_chats(title: &str, subjects: &[Arc<Subject>], results: &[Measured]) {
     println!(
-        "\n| {title} | requests/s | of direct | of the bare proxy | p50 ms | p99 ms | added p50 | added p99 | memory | failed |\n|---|---|---|---|---|---|---|---|---|---|"
+        "\n| {title} | requests/s | of direct | of the bare proxy | p50 ms | p99 ms | added p50 | added p99 | CPU µs per chat | memory | failed |\n|---|---|---|---|---|---|---|---|---|---|---|"
     );
     let (direct, bare) = (results[0], results[1]);
     for (subject, result) in subjects.iter().zip(results) {
         println!(
-            "| {} | {:.0} | {:.2} | {:.2} | {:.2} | {:.2} | {:+.2} | {:+.2} | {} | {} |",
+            "| {} | {:.0} | {:.2} | {:.2} | {:.2} | {:.2} | {:+.2} | {:+.2} | {} | {} | {} |",
             subject.name,
             result.per_second,
             result.per_second / direct.per_second,
@@ -107,6 +108,7 @@ fn print_chats(title: &str, subjects: &[Arc<Subject>], results: &[Measured]) {
             result.p99,
             result.p50 - direct.p50,
             result.p99 - direct.p99,
+            result.cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.0}")),
             memory_of(subject),
             result.failed
         );

@@ -18,7 +18,7 @@ for peer in "$@"; do
     portkey) mkdir -p portkey && nice -n 15 npm install --prefix portkey --no-audit --no-fund @portkey-ai/gateway@1.15.2 ;;
     litellm)
         python3 -m venv litellm
-        nice -n 15 litellm/bin/pip install --quiet --disable-pip-version-check 'litellm[proxy]==1.106.10'
+        nice -n 15 litellm/bin/pip install --quiet --disable-pip-version-check 'litellm[proxy]==1.106.0'
         ;;
     *)
         echo "unknown peer: $peer" >&2

@@ -240,7 +240,7 @@ pub async fn peers(upstream: &Upstream, folder: &Path) -> Vec<Subject> {
     let mut found = Vec::new();
 
     let port = free_port();
-    let limit = json!({ "requests_per_second": 1_000_000.0, "burst_size": 1_000_000 });
+    let limit = json!({ "requests_per_second": 1_000_000, "burst_size": 1_000_000 });
     let targets = json!({
         "auth": { "global_keys": [], "key_definitions": { "bench": { "key": PEER_KEY, "rate_limit": limit } } },
         "http_pool": { "max_idle_per_host": 2000, "idle_timeout_secs": 90 },
@@ -337,8 +337,8 @@ async fn started(peer: Peer, folder: &Path) -> Option<Subject> {
         ..subject(peer.name, peer.port, "/v1/chat/completions", vec![headers], Some(process))
     };
     // Listening is not answering yet.
-    for _ in 0..100 {
-        if up && super::load::works(&subject).await {
+    for _ in 0..if up { 100 } else { 0 } {
+        if super::load::works(&subject).await {
             return Some(subject);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
