@@ -1,11 +1,13 @@
 //! `cargo bench`: start, memory, package size, and the webhook beside a bare handler. Everything is measured in one run,
 //! pairs in turn, on loopback. The last lines are a Markdown table for the docs.
 //!
-//! `cargo bench -- webhook` and `cargo bench -- usage` measure one part only.
+//! `cargo bench -- webhook`, `cargo bench -- usage` and `cargo bench -- ai` measure one part only; `ai 1` makes the AI API's
+//! rounds one second long. `cargo bench -- ai-soak` is ten minutes of load on the AI API, and in no other run.
 //!
 //! `cargo bench -- bare PORT JWKS_URL KID` is the bare handler itself: warp, and nothing but the check of the same token.
 //! `cargo bench -- close RECORDS SUBSCRIPTIONS` is the process that closes an hour; it finds its settings in the
-//! environment.
+//! environment. `cargo bench -- ai-bare PORT UPSTREAM_PORT` is the bare proxy, `cargo bench -- ai-keys SUBSCRIPTION...`
+//! the process that makes keys.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -14,6 +16,7 @@
     reason = "a measuring tool"
 )]
 
+mod ai;
 mod usage;
 
 use std::collections::HashMap;
@@ -32,20 +35,31 @@ const CONNECTIONS: usize = 32;
 const ROUND: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 3;
 const SUBSCRIPTIONS: usize = 200;
+/// Of the AI API, where seven subjects are measured at three loads.
+const AI_ROUND: Duration = Duration::from_secs(4);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if !matches!(arguments.first().map(String::as_str), Some("ai-bare" | "ai-keys" | "bare" | "close")) {
+        ai::with_open_files();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["bare", port, jwks, kid] => runtime.block_on(bare(port.parse().unwrap(), jwks, kid)),
         ["close", records, subscriptions] => {
             runtime.block_on(usage::close(records.parse().unwrap(), subscriptions.parse().unwrap()))
         }
+        ["ai-bare", port, upstream] => runtime.block_on(ai::be_bare(port.parse().unwrap(), upstream.parse().unwrap())),
+        ["ai-keys", subscriptions @ ..] => runtime.block_on(ai::make_keys(subscriptions)),
+        ["ai"] => runtime.block_on(ai::measure(AI_ROUND)),
+        ["ai", seconds] => runtime.block_on(ai::measure(Duration::from_secs_f64(seconds.parse().unwrap()))),
+        ["ai-soak"] => runtime.block_on(ai::soak()),
         ["usage"] => runtime.block_on(usage::measure()),
         ["webhook"] => runtime.block_on(measure()),
         _ => runtime.block_on(async {
             measure().await;
             usage::measure().await;
+            ai::measure(AI_ROUND).await;
         }),
     }
 }

@@ -42,7 +42,7 @@ pub async fn simulator(port: u16) -> Simulator {
     simulator
 }
 
-fn buy(simulator: &Simulator) -> Uuid {
+pub fn buy(simulator: &Simulator) -> Uuid {
     let options = PurchaseOptions { auto_activate: true, ..PurchaseOptions::default() };
     simulator.purchase("mediagenie", "metered", None, &Person::contoso_buyer(), None, options).subscription_id
 }
