@@ -12,7 +12,7 @@ use crate::foundation::managed_identity::ManagedIdentity;
 use crate::foundation::outbound;
 use crate::foundation::rng::Random;
 use crate::foundation::settings::{Settings, Storage, StorageAccount};
-use crate::fulfillment::MarketplaceClient;
+use crate::fulfillment::{Changes, MarketplaceClient};
 use crate::identity::{RememberedKeys, SignInClient, SigningKeys};
 use crate::metering::{Catalogue, Lanes};
 use crate::pages::Pages;
@@ -41,6 +41,8 @@ pub struct App {
     pub catalogue: Catalogue,
     /// Records on their way into the ledger.
     pub lanes: Lanes,
+    /// How often subscriptions were written here.
+    pub changes: Changes,
     /// The AI services; None when no deployments are named.
     pub ai: Option<AiClient>,
     /// Keys of customers' programs, read a moment ago.
@@ -162,6 +164,7 @@ impl App {
             pages,
             catalogue,
             lanes,
+            changes: Changes::default(),
             ai,
             api_keys: RememberedKeys::default(),
         }))

@@ -15,7 +15,7 @@ mod repo;
 mod service;
 
 pub use client::{ApiError, MarketplaceClient};
-pub use repo::{Found, LogEntry, Newer, Summary};
+pub use repo::{Changes, Found, LogEntry, Newer, Summary};
 pub use service::changes::{ChangeError, request_change};
 pub use service::landing::{ActivateError, Visit, VisitError, activate, open_visit, start_visit};
 pub use service::queries::{

@@ -15,6 +15,8 @@
 //! written before a subscription is first stored and after each change; what a crash leaves stale is mended by the hourly
 //! comparison.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -236,7 +238,20 @@ pub async fn save(
     if writes.is_empty() {
         return Ok(());
     }
-    app.rows.write(SUBSCRIPTIONS, &id.to_string(), writes).await.map(drop)
+    let written = app.rows.write(SUBSCRIPTIONS, &id.to_string(), writes).await;
+    // Also after a failure: it may have happened all the same.
+    app.changes.0.fetch_add(1, Ordering::Relaxed);
+    written.map(drop)
+}
+
+/// Counts what this process writes of subscriptions, so that whoever remembers something of them knows when to look again.
+#[derive(Debug, Default)]
+pub struct Changes(AtomicU64);
+
+impl Changes {
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Timeline entries, newest first, numbered below `before` (None: from the newest).

@@ -9,7 +9,7 @@
 //! | | | `event:<hour>:<dimension>` | one usage event |
 //! | | | `hour:<hour>` | what a closed hour brought |
 //! | | | `journal:<time>:<tail>` | records as they were accepted, together |
-//! | | | `id:<hash>` | where the record with an id stands; inserted once |
+//! | | | `id:<hash or request>` | where the record with an id stands; inserted once |
 //! | | | `corrected:<hash>` | how much of a record corrections have taken back |
 //! | `UsageResources` | `all` | resource | every resource that was ever metered |
 //! | `UsageWork` | `00` to `0f` | resource | resources with open hours or unsettled events, and when to look |

@@ -11,6 +11,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::model::deployments::{Authorization, Deployment, Deployments, Provider};
+use super::service::admission::KnownTerms;
 use super::service::books::Books;
 use super::service::budgets::Budgets;
 use super::service::cooldown::Cooldowns;
@@ -39,6 +40,7 @@ pub struct AiClient {
     pub budgets: Budgets,
     pub books: Books,
     pub stops: Stops,
+    pub terms: KnownTerms,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +90,7 @@ impl AiClient {
             budgets: Budgets::default(),
             books: Books::default(),
             stops: Stops::default(),
+            terms: KnownTerms::default(),
         })
     }
 

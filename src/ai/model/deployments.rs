@@ -11,7 +11,7 @@ use super::used::{Part, Used};
 use crate::identity::Limits;
 
 /// What a model does: one address of the AI API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Chat,

@@ -1,10 +1,12 @@
 //! Who may make a call now: an active subscription, a key with the scope, a model that the plan can bill, room within the
 //! limits, and enough of every budget for the worst that the call can cost.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 
 use super::budgets::{self, ALL, Claim, Exhausted};
@@ -15,6 +17,7 @@ use crate::ai::model::budget::{Rate, Unit, Window};
 use crate::ai::model::deployments::{Deployment, Kind};
 use crate::ai::model::used::Used;
 use crate::app::App;
+use crate::foundation::ids::SubscriptionId;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Response, with_header};
 use crate::fulfillment::model::facts::Status;
@@ -113,22 +116,46 @@ async fn served(app: &App, key: &ApiKey) -> Result<String, Problem> {
     }
 }
 
-/// A model that a key may call, and what that costs.
-pub struct Allowed {
+/// What a subscription's calls of a model cost, and under which plan.
+#[derive(Debug)]
+pub struct Terms {
     plan: String,
-    deployments: Vec<Arc<Deployment>>,
-    rates: Vec<Rate>,
-    currency: String,
+    pub rates: Vec<Rate>,
+    pub currency: String,
 }
 
-/// Whether a key may call a model at all, limits and budgets apart.
-pub async fn allowed(app: &Arc<App>, key: &ApiKey, model: &str, kind: Kind) -> Result<Allowed, Problem> {
+/// Terms read a moment ago, with how often subscriptions had been written here before.
+#[derive(Debug, Default)]
+pub struct KnownTerms(Mutex<HashMap<(SubscriptionId, String, Kind), (Timestamp, u64, Arc<Terms>)>>);
+
+/// What was read is trusted this long: as long as a key is. Changes that this process makes count at once.
+const TRUSTED: SignedDuration = SignedDuration::from_secs(2);
+/// Terms remembered at the same time.
+const REMEMBERED: usize = 20_000;
+
+/// Whether a key may call a model at all, limits and budgets apart; and by which deployments, on which terms.
+pub async fn allowed(
+    app: &Arc<App>,
+    key: &ApiKey,
+    model: &str,
+    kind: Kind,
+) -> Result<(Arc<Terms>, Vec<Arc<Deployment>>), Problem> {
     let ai = client(app)?;
     if !key.may(scope(kind)) {
         let title = format!("This key is not for `{}`.", scope(kind).name());
         return Err(Problem::forbidden("scope_missing", title).remedy("Use a key with this scope."));
     }
-    let plan = served(app, key).await?;
+    let (now, changes) = (app.clock.now(), app.changes.count());
+    let subject = (key.subscription, model.to_owned(), kind);
+    let known = ai.terms.0.lock().unwrap_or_else(PoisonError::into_inner).get(&subject).cloned();
+    let fresh = |(read, then, _): &(Timestamp, u64, Arc<Terms>)| {
+        *then == changes && *read <= now && now.duration_since(*read) < TRUSTED
+    };
+    let known = known.filter(fresh).map(|(_, _, terms)| terms);
+    let plan = match &known {
+        Some(_) => String::new(),
+        None => served(app, key).await?,
+    };
     let deployments = ai.deployments.of(model, kind);
     let Some(first) = deployments.first() else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "model_not_found", "There is no such model for this address.")
@@ -136,27 +163,39 @@ pub async fn allowed(app: &Arc<App>, key: &ApiKey, model: &str, kind: Kind) -> R
             .field("model"));
     };
     stops::check(app, model, key.subscription).await?;
-    let (rates, currency) = rates(app, key, first).await?;
-    Ok(Allowed { plan, deployments, rates, currency })
+    let terms = match known {
+        Some(terms) => terms,
+        None => {
+            let (rates, currency) = rates(app, key, first).await?;
+            let terms = Arc::new(Terms { plan, rates, currency });
+            let mut known = ai.terms.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= REMEMBERED {
+                known.clear();
+            }
+            known.insert(subject, (now, changes, Arc::clone(&terms)));
+            terms
+        }
+    };
+    Ok((terms, deployments))
 }
 
 /// Lets a call in, with the deployments that may serve it.
 pub async fn admit(app: &Arc<App>, wish: &Wish<'_>) -> Result<(Call, Vec<Arc<Deployment>>), Problem> {
     let (ai, key) = (client(app)?, wish.key);
-    let Allowed { plan, deployments, rates, currency } = allowed(app, key, wish.model, wish.kind).await?;
+    let (terms, deployments) = allowed(app, key, wish.model, wish.kind).await?;
     let subjects = vec![
-        (format!("subscription {}", key.subscription), ai.deployments.limits.of(&plan)),
+        (format!("subscription {}", key.subscription), ai.deployments.limits.of(&terms.plan)),
         (format!("key {}", key.prefix), key.limits.clone()),
     ];
     let inside = ai.gate.enter(subjects, wish.tokens, app.clock.now()).map_err(limited)?;
     let worst = deployments.iter().map(|deployment| (wish.worst)(deployment)).reduce(larger).unwrap_or_default();
     let claim = Claim { call: wish.request.to_owned(), subscription: key.subscription, key: key.prefix.clone() };
-    let budgeted = budgets::reserve(app, &claim, &worst, &rates)
+    let budgeted = budgets::reserve(app, &claim, &worst, &terms.rates)
         .await
         .map_err(|error| {
             Problem::unavailable("budget_unavailable", "The budget could not be asked at the moment.").caused_by(error)
         })?
-        .map_err(|exhausted| refused(*exhausted, &currency))?;
+        .map_err(|exhausted| refused(*exhausted, &terms.currency))?;
     let hold = Hold { app: Arc::clone(app), inside, claim: budgeted.then_some(claim) };
     let call = Call {
         request: wish.request.to_owned(),
@@ -165,8 +204,7 @@ pub async fn admit(app: &Arc<App>, wish: &Wish<'_>) -> Result<(Call, Vec<Arc<Dep
         model: wish.model.to_owned(),
         kind: wish.kind,
         began: app.clock.now(),
-        rates,
-        currency,
+        terms,
         hold,
         served: false,
         captured: None,

@@ -65,7 +65,7 @@ impl Books {
         match outcome {
             Outcome::Served { used, cost } => {
                 let took = Duration::try_from(now.duration_since(call.began)).unwrap_or_default();
-                tally.served(used, *cost, call.price(used), &call.currency, took);
+                tally.served(used, *cost, call.price(used), &call.terms.currency, took);
             }
             Outcome::Failed => tally.failed += 1,
         }

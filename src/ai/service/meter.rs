@@ -6,10 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
-use super::admission::Hold;
 use super::admission::client;
+use super::admission::{Hold, Terms};
 use super::books;
-use crate::ai::model::budget::Rate;
 use crate::ai::model::costs;
 use crate::ai::model::deployments::{Deployment, Kind};
 use crate::ai::model::used::{Basis, Part, Used};
@@ -34,8 +33,7 @@ pub struct Call {
     pub kind: Kind,
     /// When it began: the plan of that time pays.
     pub began: Timestamp,
-    pub rates: Vec<Rate>,
-    pub currency: String,
+    pub terms: Arc<Terms>,
     pub hold: Hold,
     /// It is recorded.
     pub served: bool,
@@ -55,7 +53,7 @@ impl Drop for Call {
 impl Call {
     /// The price by the plan's list, whatever is included.
     pub fn price(&self, used: &Used) -> Decimal {
-        self.rates.iter().map(|rate| Decimal::from(used.get(rate.part)) * rate.price).sum()
+        self.terms.rates.iter().map(|rate| Decimal::from(used.get(rate.part)) * rate.price).sum()
     }
 }
 
@@ -73,7 +71,13 @@ fn note(call: &Call, part: Part, amount: u64, cost: Option<Decimal>, how: &str) 
     let shown = |money: Decimal| money.round_dp(9).normalize();
     let price = shown(call.price(&Used::of(part, amount)));
     let cost = cost.map_or_else(|| "unknown".to_owned(), |cost| shown(cost).to_string());
-    format!("{} of {}, key {}{how}; cost {cost}, price {price} {}", part.unit(), call.model, call.key, call.currency)
+    format!(
+        "{} of {}, key {}{how}; cost {cost}, price {price} {}",
+        part.unit(),
+        call.model,
+        call.key,
+        call.terms.currency
+    )
 }
 
 /// Records what a call used, once, however often this is called; then its budgets are settled.
