@@ -186,13 +186,19 @@ pub fn image_addresses<'a>(value: &'a mut Value, found: &mut Vec<&'a mut Value>)
     }
 }
 
-/// Whether files are named by their address, which nobody fetches here.
-pub fn names_files(value: &Value) -> bool {
-    match value {
-        Value::Array(items) => items.iter().any(names_files),
-        Value::Object(fields) => fields.contains_key("file_url") || fields.values().any(names_files),
-        _ => false,
+/// What some services would fetch themselves.
+const FILES: [&str; 3] = ["file_url", "video_url", "audio_url"];
+
+/// Whether files are named by their address, which nobody fetches here. A tool may call its parameters as it likes.
+pub fn names_files(body: &Value) -> bool {
+    fn names(value: &Value) -> bool {
+        match value {
+            Value::Array(items) => items.iter().any(names),
+            Value::Object(fields) => FILES.iter().any(|name| fields.contains_key(*name)) || fields.values().any(names),
+            _ => false,
+        }
     }
+    ["messages", "input"].iter().any(|said| names(&body[*said]))
 }
 
 #[cfg(test)]
@@ -261,6 +267,17 @@ mod tests {
         let mut body = json!({"model": "chat", "max_output_tokens": 5});
         address_to(Kind::Responses, &mut body, &deployment(), true);
         assert_eq!(body, json!({"model": "d", "max_output_tokens": 5, "store": false}));
+    }
+
+    #[test]
+    fn files_by_address_are_told_from_parameters_of_tools() {
+        for name in FILES {
+            let file = json!([{"role": "user", "content": [{"type": name, name: {"url": "http://10.0.0.1/"}}]}]);
+            assert!(names_files(&json!({"messages": file})) && names_files(&json!({"input": file})), "{name}");
+            let tool =
+                json!({"type": "function", "function": {"parameters": {"properties": {name: {"type": "string"}}}}});
+            assert!(!names_files(&json!({"messages": [], "tools": [tool]})), "{name}");
+        }
     }
 
     #[test]
