@@ -1,8 +1,10 @@
 //! Limits, budgets, scopes and tokens from outside: nobody gets more than was allowed, however many ask at once.
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use jiff::SignedDuration;
-use mediagenie::ai::budgets::{self, ALL, row_of_key};
+use mediagenie::ai::budgets::{self, ALL, Claim, row_of_key};
+use mediagenie::ai::model::budget::Rate;
+use mediagenie::ai::model::used::{Part, Used};
 use mediagenie::ai::{Budget, Unit, Window};
 use mediagenie::foundation::ids::SubscriptionId;
 use mediagenie::identity::{KeyTerms, Limits, Scope};
@@ -117,6 +119,33 @@ async fn calls_whose_end_is_open_reserve_their_worst_case_and_give_back_what_the
     let told: u64 = app.simulator.ai_calls().iter().map(|call| call.prompt_tokens + call.completion_tokens).sum();
     assert!(served > 0 && told <= 1_500, "{served} calls took {told}");
     assert_eq!(state(&app, id, &row).await, (told.into(), Decimal::ZERO));
+}
+
+#[tokio::test]
+async fn a_call_that_ends_gives_its_part_back_while_no_other_fits_into_the_row() {
+    let app = TestApp::with_ai().await;
+    let (id, _) = app.buy("metered", None).await;
+    budget(&app, id, ALL, Unit::Meter("chat_tokens".into()), 1_000_000.into()).await;
+    // Long ids fill a row soon.
+    let claim = |number: u32| Claim {
+        call: format!("{number:0>4000}"),
+        subscription: SubscriptionId(id),
+        key: "none".to_owned(),
+    };
+    let rates = [Rate { part: Part::Input, meter: "chat_tokens".to_owned(), price: Decimal::ZERO }];
+    let (host, worst) = (&app.host.app, Used::of(Part::Input, 10));
+    let mut held = 0;
+    while budgets::reserve(host, &claim(held), &worst, &rates).await.is_ok() {
+        held += 1;
+    }
+    assert_eq!(state(&app, id, ALL).await.1, (held * 10).into());
+    // An end and two beginnings in the same write.
+    let (first, next, last) = (claim(0), claim(held), claim(held + 1));
+    let ended = budgets::settle(host, &first, &worst);
+    let begun = join(budgets::reserve(host, &next, &worst, &rates), budgets::reserve(host, &last, &worst, &rates));
+    let (ended, begun) = join(ended, begun).await;
+    assert!(ended.is_ok() && begun.0.is_err() && begun.1.is_err(), "{ended:?} {begun:?}");
+    assert_eq!(state(&app, id, ALL).await, (10.into(), ((held - 1) * 10).into()));
 }
 
 #[tokio::test]

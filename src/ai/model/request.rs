@@ -16,13 +16,20 @@ pub type Wrong = (&'static str, &'static str, &'static str);
 const NOT_OFFERED: &str = "unsupported_feature";
 const INVALID: &str = "invalid_value";
 
+/// Whether a field holds an image's data. Everywhere else, what looks like data is text that a model reads.
+fn is_image(name: &str, value: &Value) -> bool {
+    let data = |value: &Value| value.as_str().is_some_and(|text| text.starts_with("data:"));
+    name == "image_url" && (data(value) || data(&value["url"]))
+}
+
 /// Characters of all texts in a value, data of images left out.
 pub fn length(value: &Value) -> u64 {
     match value {
-        Value::String(text) if text.starts_with("data:") => 0,
         Value::String(text) => text.chars().count() as u64,
         Value::Array(items) => items.iter().map(length).sum(),
-        Value::Object(fields) => fields.values().map(length).sum(),
+        Value::Object(fields) => {
+            fields.iter().filter(|(name, value)| !is_image(name, value)).map(|(_, value)| length(value)).sum()
+        }
         _ => 0,
     }
 }
@@ -47,23 +54,23 @@ fn images(value: &Value) -> u64 {
 /// Bytes of everything, which no count of its tokens exceeds; data of images left out.
 fn bytes(value: &Value) -> u64 {
     match value {
-        Value::String(text) if text.starts_with("data:") => 0,
         Value::String(text) => text.len() as u64 + 3,
         Value::Array(items) => 2 + items.iter().map(bytes).sum::<u64>(),
         Value::Object(fields) => {
-            2 + fields.iter().map(|(name, value)| name.len() as u64 + 4 + bytes(value)).sum::<u64>()
+            let of = |(name, value): (&String, &Value)| if is_image(name, value) { 0 } else { bytes(value) };
+            2 + fields.iter().map(|field| field.0.len() as u64 + 4 + of(field)).sum::<u64>()
         }
         other => other.to_string().len() as u64 + 1,
     }
 }
 
-/// Tokens that the answer may have, if the request says so.
+/// Tokens that the answer may have, if the request says so. Which of two limits a service keeps to is its own affair.
 pub fn asked_output(kind: Kind, body: &Value) -> Option<u64> {
     let names: &[&str] = match kind {
         Kind::Responses => &["max_output_tokens"],
         _ => &["max_completion_tokens", "max_tokens"],
     };
-    names.iter().find_map(|name| body[*name].as_u64())
+    names.iter().filter_map(|name| body[*name].as_u64()).max()
 }
 
 /// The most that a deployment can use for a request.
@@ -179,13 +186,19 @@ pub fn image_addresses<'a>(value: &'a mut Value, found: &mut Vec<&'a mut Value>)
     }
 }
 
-/// Whether files are named by their address, which nobody fetches here.
-pub fn names_files(value: &Value) -> bool {
-    match value {
-        Value::Array(items) => items.iter().any(names_files),
-        Value::Object(fields) => fields.contains_key("file_url") || fields.values().any(names_files),
-        _ => false,
+/// What some services would fetch themselves.
+const FILES: [&str; 3] = ["file_url", "video_url", "audio_url"];
+
+/// Whether files are named by their address, which nobody fetches here. A tool may call its parameters as it likes.
+pub fn names_files(body: &Value) -> bool {
+    fn names(value: &Value) -> bool {
+        match value {
+            Value::Array(items) => items.iter().any(names),
+            Value::Object(fields) => FILES.iter().any(|name| fields.contains_key(*name)) || fields.values().any(names),
+            _ => false,
+        }
     }
+    ["messages", "input"].iter().any(|said| names(&body[*said]))
 }
 
 #[cfg(test)]
@@ -206,6 +219,21 @@ mod tests {
         assert_eq!(worst.get(Part::Output), 300);
         assert!((50_000..50_500).contains(&worst.get(Part::Input)), "{worst:?}");
         assert_eq!(super::worst(Kind::Chat, &json!({"max_tokens": 7}), &deployment()).get(Part::Output), 7);
+        let both = json!({"max_completion_tokens": 1, "max_tokens": 7});
+        assert_eq!(super::worst(Kind::Chat, &both, &deployment()).get(Part::Output), 7);
+        // Only an image's data is no text.
+        let data = format!("data:{}", "word ".repeat(1000));
+        for content in [
+            json!(data),
+            json!([{"type": "file", "file": {"file_data": data}}]),
+            json!({"image_url": {"detail": data}}),
+        ] {
+            let body = json!({"messages": [{"role": "user", "content": content}]});
+            assert!(super::worst(Kind::Chat, &body, &deployment()).get(Part::Input) > 5_000, "{body}");
+            assert!(length(&body) > 5_000, "{body}");
+        }
+        let image = json!({"input": [{"type": "input_image", "image_url": data}]});
+        assert!(length(&image) < 100);
         assert!(
             super::worst(Kind::Embeddings, &json!({"input": text}), &deployment()).get(Part::Input)
                 >= text.len() as u64
@@ -239,6 +267,17 @@ mod tests {
         let mut body = json!({"model": "chat", "max_output_tokens": 5});
         address_to(Kind::Responses, &mut body, &deployment(), true);
         assert_eq!(body, json!({"model": "d", "max_output_tokens": 5, "store": false}));
+    }
+
+    #[test]
+    fn files_by_address_are_told_from_parameters_of_tools() {
+        for name in FILES {
+            let file = json!([{"role": "user", "content": [{"type": name, name: {"url": "http://10.0.0.1/"}}]}]);
+            assert!(names_files(&json!({"messages": file})) && names_files(&json!({"input": file})), "{name}");
+            let tool =
+                json!({"type": "function", "function": {"parameters": {"properties": {name: {"type": "string"}}}}});
+            assert!(!names_files(&json!({"messages": [], "tools": [tool]})), "{name}");
+        }
     }
 
     #[test]

@@ -154,25 +154,34 @@ pub async fn transcribe(
     listening: &Listening,
 ) -> Result<Transcribed, Unanswered> {
     let Listening { kind, model, audio, .. } = listening;
-    let worst = Used::of(Part::AudioMs, audio.duration_ms);
+    let worst = Used::of(Part::AudioMs, most(audio.duration_ms));
     let wish = Wish { request, key, model, kind: *kind, tokens: 0, worst: &|_| worst.clone() };
     let (mut call, deployments) = admit(app, &wish).await?;
     let ai = client(app)?;
     let asking = ask(app, &call, &deployments, |deployment| async move { heard(ai, &deployment, listening).await });
     let (heard, deployment) = asking.await?;
-    // The service's own word; but a zero for audio that plays is no word.
-    let (ms, basis) = match heard.told_ms.filter(|ms| *ms > 0) {
-        Some(ms) => (ms, Basis::Upstream),
-        None => (audio.duration_ms, Basis::Measured),
-    };
-    if ms.abs_diff(audio.duration_ms) > ODD_MS {
-        tracing::warn!(request = %call.request, told = ms, measured = audio.duration_ms, "the length of audio is in doubt");
+    let (ms, basis) = billed(heard.told_ms, audio.duration_ms);
+    let told = heard.told_ms.filter(|ms| *ms > 0).unwrap_or(ms);
+    if told.abs_diff(audio.duration_ms) > ODD_MS {
+        tracing::warn!(request = %call.request, told, measured = audio.duration_ms, "the length of audio is in doubt");
     }
-    // More than was reserved and can be seen in the file is nobody's debt.
-    let ms = ms.min(audio.duration_ms + ODD_MS);
     let used = Used::of(Part::AudioMs, ms);
     meter::record(app, &mut call, &deployment, &used, basis).await.map_err(|_| unrecorded())?;
     Ok(Transcribed { text: heard.text, ms, call })
+}
+
+/// The most that is billed for audio: services round up to whole seconds, and some say a little more than is there.
+fn most(measured_ms: u64) -> u64 {
+    measured_ms + ODD_MS
+}
+
+/// What is billed: the service's own word, but a zero for audio that plays is no word. More than was reserved and can be
+/// seen in the file is nobody's debt.
+fn billed(told_ms: Option<u64>, measured_ms: u64) -> (u64, Basis) {
+    match told_ms.filter(|ms| *ms > 0) {
+        Some(ms) => (ms.min(most(measured_ms)), Basis::Upstream),
+        None => (measured_ms, Basis::Measured),
+    }
 }
 
 async fn heard(ai: &AiClient, deployment: &Deployment, listening: &Listening) -> Result<Heard, UpstreamError> {
@@ -419,4 +428,19 @@ fn flow(app: Arc<App>, mut call: Call, deployment: Arc<Deployment>, audio: reqwe
         let _ = customer.send(last).await;
     });
     Body::Stream(Box::pin(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_of_a_service_bills_more_than_is_reserved() {
+        assert_eq!(billed(None, 100), (100, Basis::Measured));
+        assert_eq!(billed(Some(0), 100), (100, Basis::Measured));
+        for (told, ms) in [(90, 90), (1_000, 1_000), (7_200_000, 2_100)] {
+            assert_eq!(billed(Some(told), 100), (ms, Basis::Upstream));
+            assert!(ms <= most(100));
+        }
+    }
 }

@@ -57,6 +57,12 @@ enum Wish {
     Settle { used: Used, answer: oneshot::Sender<Result<(), StoreError>> },
 }
 
+impl Wish {
+    fn is_end(&self) -> bool {
+        matches!(self, Self::Settle { .. })
+    }
+}
+
 type Rows = BTreeMap<String, (Budget, Etag)>;
 
 #[derive(Debug, Default)]
@@ -148,7 +154,7 @@ async fn work(
     app: &Arc<App>,
     subscription: SubscriptionId,
     known: &mut Option<(Timestamp, Rows)>,
-    waiting: Vec<(Claim, Wish)>,
+    mut waiting: Vec<(Claim, Wish)>,
 ) {
     let mut problem = interrupted();
     for attempt in 0..TRIES {
@@ -170,6 +176,12 @@ async fn work(
                 return;
             }
             Err(StoreError::Precondition | StoreError::AlreadyExists) => *known = None,
+            // So many calls at once that their row is full: what makes it smaller must not fail with what does not fit.
+            Err(error @ StoreError::TooLarge { .. }) if !waiting.iter().all(|(_, wish)| wish.is_end()) => {
+                let others;
+                (waiting, others) = waiting.into_iter().partition(|(_, wish)| wish.is_end());
+                fail(others, &error);
+            }
             Err(error) => {
                 *known = None;
                 problem = error;
@@ -177,9 +189,12 @@ async fn work(
             }
         }
     }
-    let message = problem.to_string();
+    fail(waiting, &problem);
+}
+
+fn fail(waiting: Vec<(Claim, Wish)>, problem: &StoreError) {
     for (_, wish) in waiting {
-        let failed = StoreError::unavailable(message.clone());
+        let failed = StoreError::unavailable(problem.to_string());
         match wish {
             Wish::Reserve { answer, .. } => drop(answer.send(Err(failed))),
             Wish::Settle { answer, .. } => drop(answer.send(Err(failed))),

@@ -64,7 +64,7 @@ async fn begin(
         key: &key,
         model: &model,
         kind,
-        tokens: asked + request::asked_output(kind, &body).unwrap_or(0),
+        tokens: asked.saturating_add(request::asked_output(kind, &body).unwrap_or(0)),
         worst: &|deployment| request::worst(kind, &body, deployment),
     };
     let (mut call, deployments) = admit(&app, &wish).await?;

@@ -13,6 +13,8 @@ use crate::identity::Limits;
 
 /// Subjects remembered at the same time; one that is forgotten begins with a full bucket.
 const REMEMBERED: usize = 20_000;
+/// More than any call takes: what a caller names beyond it would be lost in the buckets' rounding.
+const MOST_TOKENS: u64 = 1_000_000_000;
 
 #[derive(Debug)]
 struct Subject {
@@ -37,7 +39,9 @@ pub enum Full {
 pub struct Inside {
     gate: Arc<Gate>,
     subjects: Vec<(String, Limits)>,
-    tokens: u64,
+    /// What was taken from the buckets, until it is known what was used.
+    tokens: Option<u64>,
+    entered: Timestamp,
     /// What is left of the tightest limits, for the answer's headers.
     pub requests_left: Option<Left>,
     pub tokens_left: Option<Left>,
@@ -51,6 +55,7 @@ impl Gate {
         tokens: u64,
         now: Timestamp,
     ) -> Result<Inside, Full> {
+        let tokens = tokens.min(MOST_TOKENS);
         let subjects: Vec<_> = subjects.into_iter().filter(|(_, limits)| *limits != Limits::default()).collect();
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED {
@@ -81,7 +86,7 @@ impl Gate {
                 tokens_left = tighter(tokens_left, bucket.left(limit));
             }
         }
-        Ok(Inside { gate: Arc::clone(self), subjects, tokens, requests_left, tokens_left })
+        Ok(Inside { gate: Arc::clone(self), subjects, tokens: Some(tokens), entered: now, requests_left, tokens_left })
     }
 }
 
@@ -120,13 +125,14 @@ impl Subject {
 
 impl Inside {
     /// Mends the estimate of tokens, once it is known.
-    pub fn correct(&self, used: u64, now: Timestamp) {
+    pub fn correct(&mut self, used: u64, now: Timestamp) {
+        let Some(taken) = self.tokens.take() else { return };
         let mut known = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, limits) in &self.subjects {
             if let (Some(limit), Some(bucket)) =
                 (limits.tokens_per_minute, known.get_mut(name).and_then(|subject| subject.tokens.as_mut()))
             {
-                bucket.correct(self.tokens, used, limit, now);
+                bucket.correct(taken, used, limit, now);
             }
         }
     }
@@ -134,6 +140,8 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
+        // A call that came to nothing used none: its estimate may be any number that the caller liked to name.
+        self.correct(0, self.entered);
         let mut known = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, _) in &self.subjects {
             if let Some(subject) = known.get_mut(name) {
@@ -160,11 +168,15 @@ mod tests {
         assert_eq!(full, Full::Parallel { limit: 1 });
         drop(one);
         let tokens = limits(Some(9), Some(100), Some(1));
-        let two = gate.enter(subjects(tokens.clone()), 90, now).unwrap();
+        let mut two = gate.enter(subjects(tokens.clone()), 90, now).unwrap();
         two.correct(10, now);
         drop(two);
         assert_eq!(gate.enter(subjects(tokens.clone()), 80, now).unwrap().requests_left.unwrap().remaining, 0);
         assert!(matches!(gate.enter(subjects(tokens), 1, now), Err(Full::Requests { limit: 3, .. })));
+        // A refused call that asked for more than there is leaves no debt behind.
+        let lone = || vec![("lone".to_owned(), limits(None, Some(100), None))];
+        drop(gate.enter(lone(), u64::MAX, now).unwrap());
+        assert_eq!(gate.enter(lone(), 1, now).unwrap().tokens_left.unwrap().remaining, 99);
         assert!(gate.enter(vec![("free".to_owned(), Limits::default())], 1_000_000, now).is_ok());
     }
 }

@@ -2,6 +2,7 @@
 //! broken by the service, with an error and unbilled; or without its customer, read on to its end for the usage.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,8 +48,28 @@ pub fn start(
     Body::Stream(Box::pin(body(receiver)))
 }
 
-fn body(mut receiver: Receiver<Bytes>) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + Sync {
-    futures_util::stream::poll_fn(move |context| receiver.poll_recv(context).map(|bytes| bytes.map(Ok)))
+/// A piece on its way to the customer.
+enum Piece {
+    Next(Bytes),
+    Last(Bytes),
+}
+
+/// Where no last piece comes, because the relay itself came to an end, the connection breaks: SDKs take an answer that
+/// just stops for a whole one.
+fn body(mut receiver: Receiver<Piece>) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + Sync {
+    let mut ended = false;
+    futures_util::stream::poll_fn(move |context| {
+        if ended {
+            return Poll::Ready(None);
+        }
+        receiver.poll_recv(context).map(|piece| {
+            ended = !matches!(piece, Some(Piece::Next(_)));
+            match piece {
+                Some(Piece::Next(bytes) | Piece::Last(bytes)) => Some(Ok(bytes)),
+                None => Some(Err(std::io::Error::other("the relay broke off"))),
+            }
+        })
+    })
 }
 
 fn error(message: &str, code: &str) -> String {
@@ -71,7 +92,7 @@ async fn relay(
     response: reqwest::Response,
     mut reading: Reading,
     asked: u64,
-    customer: Sender<Bytes>,
+    customer: Sender<Piece>,
 ) {
     let mut events = response.bytes_stream().eventsource();
     let began = tokio::time::Instant::now();
@@ -92,7 +113,7 @@ async fn relay(
                 if silent >= SILENCE {
                     break End::Broken("the service fell silent".to_owned());
                 }
-                if gone.is_none() && !send(&customer, Bytes::from_static(b": ping\n\n")).await {
+                if gone.is_none() && !send(&customer, Piece::Next(Bytes::from_static(b": ping\n\n"))).await {
                     gone = Some(tokio::time::Instant::now());
                 }
                 continue;
@@ -104,7 +125,7 @@ async fn relay(
             Some(Err(error)) => break End::Broken(error.to_string()),
             Some(Ok(event)) => match noted(reading.take(&event.data), call.captured.is_some(), &mut kept) {
                 Step::Forward(chunk) if gone.is_none() => {
-                    if !send(&customer, chunk.into()).await {
+                    if !send(&customer, Piece::Next(chunk.into())).await {
                         gone = Some(tokio::time::Instant::now());
                     }
                 }
@@ -126,19 +147,26 @@ async fn relay(
     };
     captures::keep(app, &call, &kept).await;
     let usage = billed.as_ref().and_then(|(used, _)| reading.usage_chunk(used)).unwrap_or_default();
-    let last = match end {
-        End::Done(last) if recorded => usage + &last,
-        End::Done(_) => {
+    if let End::Broken(message) = &end {
+        tracing::warn!(request = %call.request, model = call.model, message, "a stream broke off");
+    }
+    // Nobody misses it if the customer has gone.
+    send(&customer, Piece::Last(closing(end, recorded, gone.is_some(), usage).into())).await;
+}
+
+/// What the customer gets at the end.
+fn closing(end: End, recorded: bool, gone: bool, usage: String) -> String {
+    match end {
+        End::Broken(_) => error("The model broke off its answer; nothing is billed.", "upstream_stream_interrupted"),
+        _ if !recorded => {
             error("The usage of this call could not be recorded; nothing is billed.", "metering_unavailable")
         }
-        End::Broken(message) => {
-            tracing::warn!(request = %call.request, model = call.model, message, "a stream broke off");
-            error("The model broke off its answer; nothing is billed.", "upstream_stream_interrupted")
+        End::Done(last) if !gone => usage + &last,
+        // Pieces are missing since nobody took them; who comes back must not believe that it was all.
+        End::Done(_) | End::GivenUp => {
+            error("The answer was not read in time; its rest is lost, and it is billed.", "read_too_slowly")
         }
-        End::GivenUp => return,
-    };
-    // Nobody misses it if the customer has gone.
-    send(&customer, last.into()).await;
+    }
 }
 
 /// The step, with its text added to what is kept.
@@ -153,6 +181,42 @@ fn noted(step: Step, keep: bool, kept: &mut String) -> Step {
 }
 
 /// Hands over a piece; `false` when nobody takes it.
-async fn send(customer: &Sender<Bytes>, piece: Bytes) -> bool {
+async fn send(customer: &Sender<Piece>, piece: Piece) -> bool {
     matches!(tokio::time::timeout(STUCK, customer.send(piece)).await, Ok(Ok(())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_and_recorded_answer_ends_as_one() {
+        let done = || End::Done(data("[DONE]"));
+        let ends = |end, recorded, gone| closing(end, recorded, gone, String::new());
+        assert_eq!(ends(done(), true, false), data("[DONE]"));
+        for (end, recorded, gone, code) in [
+            (done(), true, true, "read_too_slowly"),
+            (End::GivenUp, true, true, "read_too_slowly"),
+            (done(), false, false, "metering_unavailable"),
+            (done(), false, true, "metering_unavailable"),
+            (End::Broken(String::new()), true, false, "upstream_stream_interrupted"),
+        ] {
+            let text = ends(end, recorded, gone);
+            assert!(text.contains(code) && !text.contains("[DONE]"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_without_its_last_piece_breaks() {
+        for whole in [true, false] {
+            let (sender, receiver) = channel(WAITING);
+            let _ = sender.send(Piece::Next("a".into())).await;
+            if whole {
+                let _ = sender.send(Piece::Last("b".into())).await;
+            }
+            drop(sender);
+            let pieces: Vec<_> = body(receiver).collect().await;
+            assert_eq!((pieces.len(), pieces[1].is_ok()), (2, whole));
+        }
+    }
 }

@@ -66,6 +66,8 @@ impl Allowed {
             // Numbers are not resolved, so they are checked here; names when they are resolved.
             Some(Host::Ipv4(address)) if is_public(IpAddr::V4(address)) => Ok(()),
             Some(Host::Ipv6(address)) if is_public(IpAddr::V6(address)) => Ok(()),
+            // The resolver knows no ports: of a listed host, only what is listed may be asked.
+            Some(Host::Domain(name)) if self.resolves(name) => Err(FetchError::Private),
             Some(Host::Domain(_)) => Ok(()),
             Some(_) => Err(FetchError::Private),
             None => Err(FetchError::Unreadable),
@@ -249,6 +251,15 @@ mod tests {
         for public in ["8.8.8.8", "20.50.2.1", "100.128.0.1", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
+    }
+
+    #[test]
+    fn an_exception_with_a_port_is_for_that_port_only() {
+        let allowed = Allowed(vec!["store.internal:8443".to_owned(), "files.internal".to_owned()]);
+        let check = |address: &str| allowed.check(&Url::parse(address).unwrap()).is_ok();
+        assert!(check("https://store.internal:8443/x") && check("http://files.internal:9/x"));
+        assert!(!check("https://store.internal/x") && !check("https://store.internal:22/x"));
+        assert!(check("https://example.com/x") && !check("http://example.com/x"));
     }
 
     #[tokio::test]

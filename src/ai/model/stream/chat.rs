@@ -71,8 +71,11 @@ impl ChatStream {
         }
         // An end by the content filter may come without a delta, which SDKs read without looking.
         for choice in fields.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
-            if choice["delta"].is_null() {
-                choice["delta"] = json!({});
+            let Some(choice) = choice.as_object_mut() else {
+                return Step::Broken("the service sent something that is no chunk".to_owned());
+            };
+            if choice.get("delta").is_none_or(Value::is_null) {
+                choice.insert("delta".to_owned(), json!({}));
             }
         }
         Step::Forward(data(&chunk.to_string()))
@@ -115,5 +118,6 @@ mod tests {
         let mut stream = ChatStream::new("chat", false);
         assert_eq!(stream.take(r#"{"error":{"message":"too busy"}}"#), Step::Broken("too busy".into()));
         assert!(matches!(stream.take("<html>"), Step::Broken(_)));
+        assert!(matches!(stream.take(r#"{"choices":[5]}"#), Step::Broken(_)));
     }
 }
