@@ -100,7 +100,7 @@ where
     let request = Request {
         id: id.clone(),
         method: method.clone(),
-        path,
+        path: plain(path),
         raw_query,
         headers,
         params: Default::default(),
@@ -142,6 +142,17 @@ where
     response
 }
 
+/// SDKs add their path to whatever base address somebody typed, so slashes may be doubled in it.
+fn plain(path: String) -> String {
+    if path.contains("//") {
+        let plain = format!("/{}", path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/"));
+        if plain.starts_with(OPENAI) {
+            return plain;
+        }
+    }
+    path
+}
+
 async fn handle<'a, B, E>(
     host: &'a Host,
     door: Door,
@@ -173,14 +184,6 @@ where
     if request.method == Method::OPTIONS {
         return Ok(preflight(host, &request));
     }
-    if request.path.contains("//") {
-        // SDKs add their path to whatever base address somebody typed.
-        let plain =
-            format!("/{}", request.path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/"));
-        if plain.starts_with(OPENAI) {
-            request.path = plain;
-        }
-    }
     let (function, params) = match host.functions.route(&request.method, &request.path) {
         Route::Function(function, params) => (function, params),
         Route::WrongMethod(methods) => {
@@ -207,10 +210,20 @@ where
         let work = handler(host.app.clone(), request, key, incoming(body));
         return tokio::time::timeout(UPLOAD_WITHIN, work).await.map_err(slow)?;
     }
+    if matches!(function.handler, Handler::Key(_))
+        && let Err(problem) = dispatch::api_key(host, &request).await
+    {
+        // Nobody without a key fills our memory; what they send is read, and not kept.
+        let _ = read(body, 0).await;
+        return Err(problem);
+    }
     request.body = read(body, limit).await?;
+    let paid = matches!(function.handler, Handler::Key(_) | Handler::CustomerCall(_));
     let slow = |_| {
-        Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", "The answer took too long.")
-            .remedy("Try again in a moment.")
+        let problem = Problem::new(StatusCode::GATEWAY_TIMEOUT, "timed_out", "The answer took too long.")
+            .remedy("Try again in a moment.");
+        // The model goes on with it, and another try would be paid for as well.
+        if paid { problem.final_answer() } else { problem }
     };
     tokio::time::timeout(within, dispatch::http(host, function, request)).await.map_err(slow)?
 }
@@ -372,7 +385,11 @@ fn preflight(host: &Host, request: &Request) -> Response {
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"));
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("authorization, content-type, idempotency-key"),
+            HeaderValue::from_static(
+                "authorization, api-key, content-type, idempotency-key, x-stainless-arch, x-stainless-lang, x-stainless-os, \
+                 x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, \
+                 x-stainless-timeout",
+            ),
         );
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
     }

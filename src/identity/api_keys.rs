@@ -196,9 +196,9 @@ pub async fn create(
 
 /// The keys of a subscription, newest first.
 pub async fn list(app: &App, subscription: SubscriptionId) -> Result<Vec<StoredKey>, StoreError> {
-    let page = app.rows.query(OF, &subscription.to_string(), &RowRange::all(), 1000).await?;
-    let mut keys = Vec::with_capacity(page.rows.len());
-    for row in page.rows {
+    let rows = store::scan(&*app.rows, OF, &subscription.to_string(), RowRange::all()).await?;
+    let mut keys = Vec::with_capacity(rows.len());
+    for row in rows {
         keys.extend(load(app, &row.key).await?.map(|(key, _)| key));
     }
     keys.sort_by_key(|key| std::cmp::Reverse(key.created));

@@ -97,7 +97,9 @@ pub async fn rotate(app: Arc<App>, request: Request, customer: Customer, form: F
         _ if !old.is_live(app.clock.now()) => {
             Err(Problem::conflict("key_not_live", "The key has ended already.").remedy("Create a new key instead."))
         }
-        Ok(expires) => make(&app, &customer, &row, &old.name, KeyTerms { expires, ..old.terms.clone() }).await,
+        Ok(expires) => {
+            make(&app, &customer, &row, &old.name, KeyTerms { expires, capture_until: None, ..old.terms.clone() }).await
+        }
         Err(problem) => Err(problem),
     };
     let (secret, key) = match made {

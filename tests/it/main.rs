@@ -3,6 +3,7 @@
 
 mod ai;
 mod ai_faults;
+mod ai_hostile;
 mod ai_limits;
 mod ai_media;
 mod ai_staff;

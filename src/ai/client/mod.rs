@@ -128,7 +128,8 @@ impl AiClient {
         let wait = wait(response.headers());
         let text = response.text().await.map_err(UpstreamError::passing)?;
         let error = error_object(&serde_json::from_str(&text).unwrap_or_default());
-        let message = error["message"].as_str().unwrap_or("no explanation").chars().take(300).collect();
+        // Its code only: a message may quote what the customer sent, and this goes into the log.
+        let message = code(&error["code"]).unwrap_or_else(|| "no explanation".to_owned());
         Err(match status.as_u16() {
             401 | 403 | 404 => UpstreamError::Misconfigured(format!("{status}: {message}")),
             300..=399 => UpstreamError::Misconfigured(format!("{status}: it leads elsewhere")),
@@ -196,6 +197,15 @@ fn wait(headers: &http::HeaderMap) -> Option<Duration> {
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT))
 }
 
+/// A code, which some write as a number.
+fn code(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.chars().take(100).collect()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 /// The error of a body: OpenAI's and Azure's wrap it, Speech and older Vision do not (contract 0.2).
 fn error_object(body: &Value) -> Value {
     match (&body["error"], &body["message"]) {
@@ -218,10 +228,17 @@ fn outward(error: &Value, deployment: &Deployment) -> Value {
     }
     let mut shown = json!({
         "message": message, "type": error["type"].as_str().unwrap_or("invalid_request_error"),
-        "param": error["param"], "code": error["code"],
+        "param": error["param"].as_str(), "code": code(&error["code"]),
     });
     if let Some(inner) = inner {
-        shown["innererror"] = inner.clone();
+        // What the filter found, and nothing else.
+        let mut told = json!({ "code": inner["code"].as_str() });
+        for name in ["content_filter_result", "content_filter_results"] {
+            if inner[name].is_object() {
+                told[name] = inner[name].clone();
+            }
+        }
+        shown["innererror"] = told;
     }
     shown
 }

@@ -101,6 +101,16 @@ pub fn check(kind: Kind, body: &Value) -> Result<(), Wrong> {
             return Err((INVALID, field, "`n` and the limits of tokens are whole numbers of at least 1."));
         }
     }
+    for field in ["web_search_options", "prompt"] {
+        // `prompt` is a text for images, and a stored one of the publisher's for responses.
+        let of_an_image = field == "prompt" && kind == Kind::Image;
+        if !body[field].is_null() && !of_an_image {
+            return Err((NOT_OFFERED, field, "This is not offered."));
+        }
+    }
+    if !matches!(body["service_tier"].as_str(), None | Some("auto" | "default")) {
+        return Err((NOT_OFFERED, "service_tier", "Only the default tier is offered."));
+    }
     let options = &body["stream_options"];
     let usage = &options["include_usage"];
     if !(options.is_null() || options.is_object() && (usage.is_null() || usage.is_boolean())) {

@@ -6,14 +6,26 @@ use serde_json::{Value, json};
 use super::deployments::Kind;
 use super::used::{Part, Used};
 
+/// No answer has so many tokens: a service that says so is not believed.
+const BEYOND_BELIEF: u64 = 1_000_000_000;
+
 /// The tokens of a chat, of embeddings, of a response or of images; None when the object does not say how many.
-pub fn tokens(usage: &Value) -> Option<Used> {
+pub fn tokens(kind: Kind, usage: &Value) -> Option<Used> {
     let first = |names: [&str; 2]| names.into_iter().find_map(|name| usage[name].as_u64());
     let details = ["prompt_tokens_details", "input_tokens_details"].into_iter().map(|name| &usage[name]);
     let prompt = first(["prompt_tokens", "input_tokens"])?;
     let cached = details.filter_map(|details| details["cached_tokens"].as_u64()).next().unwrap_or(0).min(prompt);
-    // Embeddings have no completion.
-    let output = first(["completion_tokens", "output_tokens"]).unwrap_or(0);
+    let told = first(["completion_tokens", "output_tokens"]);
+    let rest = || usage["total_tokens"].as_u64()?.checked_sub(prompt);
+    let output = match told.or_else(rest) {
+        Some(output) => output,
+        // Embeddings have no completion.
+        None if kind == Kind::Embeddings => 0,
+        None => return None,
+    };
+    if prompt.max(output) > BEYOND_BELIEF {
+        return None;
+    }
     Some(Used::of(Part::Input, prompt - cached).and(Part::CachedInput, cached).and(Part::Output, output))
 }
 
@@ -48,13 +60,17 @@ mod tests {
         let full = json!({"prompt_tokens": 1200, "completion_tokens": 40, "total_tokens": 1240, "prompt_tokens_details": {"cached_tokens": 1024},
             "completion_tokens_details": {"reasoning_tokens": 30}});
         let used = Used::of(Part::Input, 176).and(Part::CachedInput, 1024).and(Part::Output, 40);
+        let tokens = |usage: &Value| tokens(Kind::Chat, usage);
         assert_eq!(tokens(&full), Some(used.clone()));
         let response =
             json!({"input_tokens": 1200, "output_tokens": 40, "input_tokens_details": {"cached_tokens": 1024}});
         assert_eq!(tokens(&response), Some(used));
         assert_eq!(tokens(&json!({"prompt_tokens": 0, "completion_tokens": 0})), Some(Used::default()));
         let no_details = json!({"prompt_tokens": 5, "prompt_tokens_details": null});
-        assert_eq!(tokens(&no_details), Some(Used::of(Part::Input, 5)));
+        assert_eq!(super::tokens(Kind::Embeddings, &no_details), Some(Used::of(Part::Input, 5)));
+        assert_eq!(tokens(&no_details), None, "an answer has an output");
+        assert_eq!(tokens(&json!({"prompt_tokens": 5, "total_tokens": 7})).map(|used| used.tokens()), Some(7));
+        assert_eq!(tokens(&json!({"prompt_tokens": u64::MAX, "completion_tokens": u64::MAX})), None);
         assert_eq!(tokens(&Value::Null), None);
         assert_eq!(tokens(&json!({"total_tokens": 7})), None);
     }

@@ -48,9 +48,9 @@ impl Hold {
     pub async fn settle(&mut self, used: &Used) {
         self.inside.correct(used.tokens(), self.app.clock.now());
         let Some(claim) = self.claim.take() else { return };
-        if let Err(error) = budgets::settle(&self.app, &claim, used).await {
-            // The worst case stays reserved until it expires; then the ledger tells the truth.
-            tracing::warn!(call = claim.call, %error, "a budget could not be settled");
+        if budgets::settle(&self.app, &claim, used).await.is_err() {
+            let (app, used) = (Arc::clone(&self.app), used.clone());
+            tokio::spawn(async move { settle_later(&app, &claim, &used).await });
         }
     }
 
@@ -66,9 +66,24 @@ impl Drop for Hold {
         let Some(claim) = self.claim.take() else { return };
         let app = Arc::clone(&self.app);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { budgets::settle(&app, &claim, &Used::default()).await });
+            runtime.spawn(async move {
+                if budgets::settle(&app, &claim, &Used::default()).await.is_err() {
+                    settle_later(&app, &claim, &Used::default()).await;
+                }
+            });
         }
     }
+}
+
+/// The store was away. If it stays away, the worst case stays reserved until it expires; then the ledger tells the truth.
+async fn settle_later(app: &Arc<App>, claim: &Claim, used: &Used) {
+    for seconds in [1, 5, 25, 125] {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        if budgets::settle(app, claim, used).await.is_ok() {
+            return;
+        }
+    }
+    tracing::warn!(call = claim.call, "a budget could not be settled");
 }
 
 /// What a caller wants to do, and what it may take.
@@ -126,7 +141,14 @@ pub struct Terms {
 
 /// Terms read a moment ago, with how often subscriptions had been written here before.
 #[derive(Debug, Default)]
-pub struct KnownTerms(Mutex<HashMap<(SubscriptionId, String, Kind), (Timestamp, u64, Arc<Terms>)>>);
+pub struct KnownTerms(Mutex<HashMap<(SubscriptionId, String, Kind), Known>>);
+
+#[derive(Debug, Clone)]
+struct Known {
+    read: Timestamp,
+    changes: u64,
+    terms: Arc<Terms>,
+}
 
 /// What was read is trusted this long: as long as a key is. Changes that this process makes count at once.
 const TRUSTED: SignedDuration = SignedDuration::from_secs(2);
@@ -148,10 +170,9 @@ pub async fn allowed(
     let (now, changes) = (app.clock.now(), app.changes.count());
     let subject = (key.subscription, model.to_owned(), kind);
     let known = ai.terms.0.lock().unwrap_or_else(PoisonError::into_inner).get(&subject).cloned();
-    let fresh = |(read, then, _): &(Timestamp, u64, Arc<Terms>)| {
-        *then == changes && *read <= now && now.duration_since(*read) < TRUSTED
-    };
-    let known = known.filter(fresh).map(|(_, _, terms)| terms);
+    let fresh =
+        |known: &Known| known.changes == changes && known.read <= now && now.duration_since(known.read) < TRUSTED;
+    let known = known.filter(fresh).map(|known| known.terms);
     let plan = match &known {
         Some(_) => String::new(),
         None => served(app, key).await?,
@@ -172,7 +193,7 @@ pub async fn allowed(
             if known.len() >= REMEMBERED {
                 known.clear();
             }
-            known.insert(subject, (now, changes, Arc::clone(&terms)));
+            known.insert(subject, Known { read: now, changes, terms: Arc::clone(&terms) });
             terms
         }
     };

@@ -1,6 +1,7 @@
 //! Audio: from speech to text in OpenAI's formats, whoever listens, and from text to speech.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::admission::{Wish, admit, client, with_limits};
 use super::ask::{Unanswered, ask, broken, unrecorded};
 use super::meter::{self, Call};
+use super::relay::{DRAIN, LONGEST, send};
 use crate::ai::client::speech::{Hearing, file};
 use crate::ai::client::{self as service, AiClient, UpstreamError};
 use crate::ai::model::audio::{Audio, AudioError};
@@ -348,7 +350,7 @@ pub async fn speak_whole(
     speech: &Speech,
 ) -> Result<Bytes, Unanswered> {
     let Begun { mut call, deployment, audio, used } = begin(app, request, key, model, speech).await?;
-    let audio = service::whole(audio).await.map_err(|_| broken())?;
+    let audio = service::whole(audio).await.ok().filter(|audio| !audio.is_empty()).ok_or_else(broken)?;
     meter::record(app, &mut call, &deployment, &used, Basis::Measured).await.map_err(|_| unrecorded())?;
     Ok(audio.into())
 }
@@ -400,34 +402,57 @@ async fn spoken_by(
 /// Audio on its way to the customer: the last piece is held back until the record is durable. A break of the service
 /// breaks the answer, too, and is not billed; who hangs up pays, because the service speaks the whole text.
 fn flow(app: Arc<App>, mut call: Call, deployment: Arc<Deployment>, audio: reqwest::Response, used: Used) -> Body {
-    let (customer, mut receiver) = tokio::sync::mpsc::channel::<std::io::Result<Bytes>>(8);
+    let (customer, mut receiver) = tokio::sync::mpsc::channel::<Option<Bytes>>(8);
     tokio::spawn(async move {
         let mut pieces = audio.bytes_stream();
-        let mut held = None;
-        while let Some(piece) = pieces.next().await {
-            match piece {
-                Ok(piece) => {
-                    if let Some(before) = held.replace(piece) {
-                        // Nobody misses it if the customer has gone; what is left is read for nothing, and briefly.
-                        let _ = customer.send(Ok(before)).await;
+        let began = tokio::time::Instant::now();
+        let (mut held, mut gone) = (None, None::<tokio::time::Instant>);
+        loop {
+            if gone.is_some_and(|since| since.elapsed() > DRAIN) || began.elapsed() > LONGEST {
+                break;
+            }
+            match pieces.next().await {
+                None => break,
+                Some(Ok(piece)) => {
+                    if let Some(before) = held.replace(piece)
+                        && gone.is_none()
+                        && !send(&customer, Some(before)).await
+                    {
+                        gone = Some(tokio::time::Instant::now());
                     }
                 }
-                Err(error) => {
+                // Without its end, the answer breaks for the customer, too.
+                Some(Err(error)) => {
                     tracing::warn!(request = %call.request, error = %error.without_url(), "speech broke off");
-                    let _ = customer.send(Err(std::io::Error::other("the service broke off"))).await;
                     return;
                 }
             }
         }
-        let recorded = meter::record(&app, &mut call, &deployment, &used, Basis::Measured).await;
-        let last = match (recorded, held) {
-            (Ok(()), Some(last)) => Ok(last),
-            (Ok(()), None) => return,
-            (Err(error), _) => Err(std::io::Error::other(error)),
+        let Some(last) = held else {
+            tracing::warn!(request = %call.request, "speech was empty");
+            return;
         };
-        let _ = customer.send(last).await;
+        if meter::record(&app, &mut call, &deployment, &used, Basis::Measured).await.is_ok()
+            && gone.is_none()
+            && send(&customer, Some(last)).await
+        {
+            send(&customer, None).await;
+        }
     });
-    Body::Stream(Box::pin(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context))))
+    // None is the good end; where it does not come, the connection breaks.
+    let mut ended = false;
+    Body::Stream(Box::pin(futures_util::stream::poll_fn(move |context| {
+        if ended {
+            return Poll::Ready(None);
+        }
+        receiver.poll_recv(context).map(|piece| {
+            ended = !matches!(piece, Some(Some(_)));
+            match piece {
+                Some(piece) => piece.map(Ok),
+                None => Some(Err(std::io::Error::other("the service broke off"))),
+            }
+        })
+    })))
 }
 
 #[cfg(test)]

@@ -46,7 +46,11 @@ struct Sums {
 }
 
 #[derive(Debug, Default)]
-pub struct Books(Mutex<Sums>);
+pub struct Books {
+    sums: Mutex<Sums>,
+    /// One writes at a time, so that an older sum never lands on a newer one.
+    writing: tokio::sync::Mutex<()>,
+}
 
 /// How a call ended.
 pub enum Outcome<'a> {
@@ -57,7 +61,7 @@ pub enum Outcome<'a> {
 impl Books {
     /// Notes the end of a call; `true`: it is time to write.
     pub fn note(&self, call: &Call, outcome: &Outcome<'_>, now: Timestamp) -> bool {
-        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         let day = now.to_zoned(TimeZone::UTC).date();
         let subject = Subject { subscription: call.subscription, model: call.model.clone(), kind: call.kind };
         let (tally, stale) = sums.days.entry((day, subject)).or_default();
@@ -78,7 +82,7 @@ impl Books {
 
     /// What has to be written, and what can be forgotten.
     fn stale(&self, app: &App) -> (String, Vec<(Date, Subject, Tally)>) {
-        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         if sums.process.is_empty() {
             sums.process = app.random.token().chars().filter(char::is_ascii_alphanumeric).take(10).collect();
         }
@@ -94,7 +98,7 @@ impl Books {
     }
 
     fn mark_stale(&self, day: Date, subject: &Subject, tally: Tally) {
-        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         sums.days.entry((day, subject.clone())).or_insert((tally, true)).1 = true;
     }
 }
@@ -113,6 +117,7 @@ pub fn note(app: &Arc<App>, call: &Call, outcome: &Outcome<'_>) {
 /// Writes what this process has added up.
 pub async fn write(app: &App) {
     let Some(ai) = &app.ai else { return };
+    let _alone = ai.books.writing.lock().await;
     let (process, stale) = ai.books.stale(app);
     for (day, subject, tally) in stale {
         let name = format!("{} {} {:?}", subject.subscription, subject.model, subject.kind);

@@ -140,8 +140,8 @@ fn enter(app: &Arc<App>, claim: &Claim, wish: Wish) {
 }
 
 async fn read(app: &App, subscription: SubscriptionId) -> Result<Rows, StoreError> {
-    let page = app.rows.query(BUDGETS, &subscription.to_string(), &RowRange::all(), 1000).await?;
-    page.rows.into_iter().map(|row| Ok((row.key.clone(), (store::decode(&row)?, row.etag)))).collect()
+    let rows = store::scan(&*app.rows, BUDGETS, &subscription.to_string(), RowRange::all()).await?;
+    rows.into_iter().map(|row| Ok((row.key.clone(), (store::decode(&row)?, row.etag)))).collect()
 }
 
 /// What a wish came to, before it is durable.

@@ -69,7 +69,8 @@ async fn begin(
     };
     let (mut call, deployments) = admit(&app, &wish).await?;
     drop(request);
-    call.captured = key.capture.then(|| captures::readable(&body));
+    let chats = matches!(kind, Kind::Chat | Kind::Responses);
+    call.captured = (key.capture && chats).then(|| captures::readable(&body));
     inline::images(&app, &mut body).await?;
     if stream {
         streamed(app, call, deployments, body, asked).await
@@ -87,8 +88,9 @@ async fn whole(
 ) -> Result<Response, Problem> {
     let ai = client(&app)?;
     let (kind, budgeted) = (call.kind, call.hold.is_budgeted());
+    let mut copies = copies(body, deployments.len());
     let asking = ask(&app, &call, &deployments, |deployment| {
-        let mut body = body.clone();
+        let mut body = copies();
         async move {
             request::address_to(kind, &mut body, &deployment, budgeted);
             let answer = service::object(ai.json(&deployment, &body).await?).await?;
@@ -114,6 +116,15 @@ async fn whole(
     Ok(with_limits(json(StatusCode::OK, &answer), &call.hold.inside))
 }
 
+/// The body again and again, so often; the last time itself, because it may be large.
+fn copies(body: Value, mut times: usize) -> impl FnMut() -> Value {
+    let mut body = Some(body);
+    move || {
+        times = times.saturating_sub(1);
+        if times == 0 { body.take().unwrap_or_default() } else { body.clone().unwrap_or_default() }
+    }
+}
+
 /// What a whole answer used; None for one that is no answer.
 fn measure(kind: Kind, answer: &Value, asked: u64) -> Option<(Used, Basis)> {
     let content = match kind {
@@ -125,7 +136,7 @@ fn measure(kind: Kind, answer: &Value, asked: u64) -> Option<(Used, Basis)> {
     if kind == Kind::Responses && answer["status"] == "failed" {
         return None;
     }
-    let told = usage::tokens(&answer["usage"]);
+    let told = usage::tokens(kind, &answer["usage"]);
     if kind == Kind::Image {
         return Some((told.unwrap_or_default().and(Part::Images, made), Basis::Measured));
     }
@@ -146,8 +157,9 @@ async fn streamed(
     let ai = client(&app)?;
     let wants_usage = body["stream_options"]["include_usage"].as_bool().unwrap_or(false);
     let (kind, budgeted) = (call.kind, call.hold.is_budgeted());
+    let mut copies = copies(body, deployments.len());
     let asking = ask(&app, &call, &deployments, |deployment| {
-        let mut body = body.clone();
+        let mut body = copies();
         async move {
             request::address_to(kind, &mut body, &deployment, budgeted);
             let response = ai.json(&deployment, &body).await?;

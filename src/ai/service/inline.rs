@@ -21,13 +21,19 @@ pub async fn images(app: &App, body: &mut Value) -> Result<(), Problem> {
     }
     let mut found = Vec::new();
     image_addresses(body, &mut found);
+    if found.iter().any(|value| !value.is_string() && !value.is_null()) {
+        return Err(unsupported("`image_url` is an address as text.").field("image_url"));
+    }
     found.retain(|value| value.as_str().is_some_and(|text| !text.starts_with("data:")));
     if found.len() > MOST {
         return Err(unsupported(&format!("At most {MOST} images are fetched by address; send the others as data.")));
     }
+    // Together they may be no more than one may be alone: all of it is in memory until the service has it.
+    let mut left = vision::LARGEST;
     for place in found {
         let address = place.as_str().unwrap_or_default();
-        let bytes = fetch(app, address, vision::LARGEST).await?;
+        let bytes = fetch(app, address, left).await?;
+        left -= bytes.len().min(left);
         let kind = vision::content_type(&bytes);
         if !kind.starts_with("image/") {
             return Err(unsupported("There is no image at the address.").field("image_url"));

@@ -28,11 +28,14 @@ const SILENCE: Duration = Duration::from_secs(180);
 /// A customer who takes nothing for so long counts as gone.
 const STUCK: Duration = Duration::from_secs(120);
 /// No stream lasts longer; a budget holds its part for a little more than that.
-const LONGEST: Duration = Duration::from_secs(30 * 60);
+pub const LONGEST: Duration = Duration::from_secs(30 * 60);
 /// Bytes of a stream that are kept where its customer wants that.
 const KEPT: usize = 100_000;
 /// So long a stream is read on without its customer.
-const DRAIN: Duration = Duration::from_secs(60);
+pub const DRAIN: Duration = Duration::from_secs(60);
+
+/// A customer who has made the service wait so long altogether has himself to blame when it gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Begins the relay; what it gives is the body of the answer.
 pub fn start(
@@ -87,7 +90,7 @@ enum End {
 
 async fn relay(
     app: &Arc<App>,
-    mut call: Call,
+    call: Call,
     deployment: &Deployment,
     response: reqwest::Response,
     mut reading: Reading,
@@ -99,6 +102,8 @@ async fn relay(
     let mut kept = String::new();
     let mut gone: Option<tokio::time::Instant> = None;
     let mut silent = Duration::ZERO;
+    // How long the service had to wait for the customer.
+    let mut waited = Duration::ZERO;
     let end = loop {
         if gone.is_some_and(|since| since.elapsed() > DRAIN) {
             break End::GivenUp;
@@ -125,9 +130,11 @@ async fn relay(
             Some(Err(error)) => break End::Broken(error.to_string()),
             Some(Ok(event)) => match noted(reading.take(&event.data), call.captured.is_some(), &mut kept) {
                 Step::Forward(chunk) if gone.is_none() => {
+                    let before = tokio::time::Instant::now();
                     if !send(&customer, Piece::Next(chunk.into())).await {
                         gone = Some(tokio::time::Instant::now());
                     }
+                    waited += before.elapsed();
                 }
                 Step::Forward(_) | Step::Nothing => {}
                 Step::Done(last) => break End::Done(last),
@@ -135,6 +142,27 @@ async fn relay(
             },
         }
     };
+    let end = match end {
+        // It did not break off by itself: nobody took what it said.
+        End::Broken(_) if waited > PATIENCE => End::GivenUp,
+        other => other,
+    };
+    // In a box of its own: what records is large, and a stream that is under way should not carry it along.
+    Box::pin(finish(app, call, deployment, end, reading, asked, kept, gone.is_some(), customer)).await;
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that the relay knows")]
+async fn finish(
+    app: &Arc<App>,
+    mut call: Call,
+    deployment: &Deployment,
+    end: End,
+    reading: Reading,
+    asked: u64,
+    kept: String,
+    gone: bool,
+    customer: Sender<Piece>,
+) {
     let billed = match (&end, reading.used()) {
         // A break is the service's fault, and nobody pays for it.
         (End::Broken(_), _) => None,
@@ -151,7 +179,7 @@ async fn relay(
         tracing::warn!(request = %call.request, model = call.model, message, "a stream broke off");
     }
     // Nobody misses it if the customer has gone.
-    send(&customer, Piece::Last(closing(end, recorded, gone.is_some(), usage).into())).await;
+    send(&customer, Piece::Last(closing(end, recorded, gone, usage).into())).await;
 }
 
 /// What the customer gets at the end.
@@ -181,7 +209,7 @@ fn noted(step: Step, keep: bool, kept: &mut String) -> Step {
 }
 
 /// Hands over a piece; `false` when nobody takes it.
-async fn send(customer: &Sender<Piece>, piece: Piece) -> bool {
+pub async fn send<T>(customer: &Sender<T>, piece: T) -> bool {
     matches!(tokio::time::timeout(STUCK, customer.send(piece)).await, Ok(Ok(())))
 }
 

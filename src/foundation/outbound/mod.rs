@@ -13,8 +13,8 @@ pub use fetch::{FetchError, Fetcher};
 /// Longest wait for a connection, and for a whole exchange.
 const CONNECT: Duration = Duration::from_secs(3);
 const WHOLE: Duration = Duration::from_secs(20);
-/// Longest pause within an answer of an AI service.
-const SILENCE: Duration = Duration::from_secs(180);
+/// Longest wait for an AI service's answer to begin, and longest pause within it. Whoever relays a stream is less patient.
+const SILENCE: Duration = Duration::from_secs(580);
 
 /// The pooled client. Redirects are answers here, not instructions: no service we call needs them, and following one
 /// would let a foreign answer choose our next address.

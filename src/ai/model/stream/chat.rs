@@ -31,6 +31,9 @@ impl ChatStream {
     pub fn take(&mut self, text: &str) -> Step {
         let text = text.trim();
         if text == "[DONE]" {
+            if self.id.is_empty() && self.pieces == 0 && self.used.is_none() {
+                return Step::Broken("the service ended the stream before it began".to_owned());
+            }
             return Step::Done(data(text));
         }
         let Ok(mut chunk) = serde_json::from_str::<Value>(text) else {
@@ -40,7 +43,7 @@ impl ChatStream {
             let message = chunk["error"]["message"].as_str().unwrap_or("the service broke off").to_owned();
             return Step::Broken(message);
         }
-        if let Some(used) = usage::tokens(&chunk["usage"]) {
+        if let Some(used) = usage::tokens(Kind::Chat, &chunk["usage"]) {
             self.used = Some(used);
         }
         if let Some(id) = chunk["id"].as_str().filter(|id| !id.is_empty()) {

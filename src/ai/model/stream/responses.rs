@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Step;
+use crate::ai::model::deployments::Kind;
 use crate::ai::model::usage;
 use crate::ai::model::used::Used;
 
@@ -36,7 +37,7 @@ impl ResponseStream {
             return Step::Broken(said(&event["response"]["error"]));
         }
         self.pieces += u64::from(kind.ends_with(".delta"));
-        if let Some(used) = usage::tokens(&event["response"]["usage"]) {
+        if let Some(used) = usage::tokens(Kind::Responses, &event["response"]["usage"]) {
             self.used = Some(used);
         }
         if event["response"].is_object() {
