@@ -6,11 +6,11 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::model::deployments::Kind;
-use super::service::{admission, audio, call, vision};
+use super::service::{admission, call, hearing, speaking, vision};
 use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Request, Response, json, uncached};
-use crate::identity::{ApiKey, Scope, tokens};
+use crate::identity::{ApiKey, Scope, api_keys, tokens};
 
 /// `POST /v1/chat/completions`.
 pub async fn chat(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
@@ -34,17 +34,17 @@ pub async fn images(app: Arc<App>, request: Request, key: ApiKey) -> Result<Resp
 
 /// `POST /v1/audio/transcriptions`.
 pub async fn transcriptions(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
-    audio::hear(app, request, key, Kind::Transcription).await
+    hearing::hear(app, request, key, Kind::Transcription).await
 }
 
 /// `POST /v1/audio/translations`.
 pub async fn translations(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
-    audio::hear(app, request, key, Kind::Translation).await
+    hearing::hear(app, request, key, Kind::Translation).await
 }
 
 /// `POST /v1/audio/speech`.
 pub async fn speech(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
-    audio::speak(app, request, key).await
+    speaking::speak(app, request, key).await
 }
 
 /// `POST /v1/vision/analyze`.
@@ -83,14 +83,10 @@ pub async fn model(app: Arc<App>, request: Request, key: ApiKey) -> Result<Respo
 
 /// `POST /v1/tokens`: a short-lived token of the key, `{"expires_in": seconds, "scopes": [...]}`.
 pub async fn mint(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
-    if request.bearer().or_else(|| request.header("api-key")).is_none_or(|text| !text.starts_with("mgk-")) {
+    if api_keys::sent(&request).is_none_or(|text| !text.starts_with(api_keys::MARK)) {
         return Err(Problem::forbidden("key_needed", "A token is made from a key, not from another token."));
     }
-    let body: Value = match &request.body[..] {
-        [] => json!({}),
-        bytes => serde_json::from_slice(bytes)
-            .map_err(|error| Problem::bad_request("invalid_json", format!("The body is not JSON: {error}.")))?,
-    };
+    let body = if request.body.is_empty() { json!({}) } else { request.json()? };
     let seconds = if body["expires_in"].is_null() { Some(tokens::USUAL) } else { body["expires_in"].as_i64() };
     let seconds =
         seconds.filter(|seconds| (tokens::SHORTEST..=tokens::LONGEST).contains(seconds)).ok_or_else(|| {

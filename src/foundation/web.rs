@@ -90,6 +90,12 @@ impl Request {
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     }
 
+    /// The body as JSON.
+    pub fn json(&self) -> Result<serde_json::Value, Problem> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Problem::bad_request("invalid_json", format!("The body is not JSON: {error}.")))
+    }
+
     /// Whether the caller is a browser that wants a page rather than a program that wants JSON.
     pub fn wants_page(&self) -> bool {
         self.header(http::header::ACCEPT).is_some_and(|accept| accept.contains("text/html"))

@@ -271,7 +271,7 @@ async fn change(
 }
 
 /// The key of a request, from `Authorization: Bearer` or, as Azure's SDKs send it, from `api-key`.
-fn sent(request: &Request) -> Option<&str> {
+pub fn sent(request: &Request) -> Option<&str> {
     request.bearer().or_else(|| request.header("api-key"))
 }
 

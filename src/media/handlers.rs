@@ -109,8 +109,7 @@ pub async fn delete_file(app: Arc<App>, request: Request, key: ApiKey) -> Result
 
 /// `POST /v1/media/jobs`: 202 with `Operation-Location`.
 pub async fn create_job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
-    let body: Value = serde_json::from_slice(&request.body)
-        .map_err(|error| Problem::bad_request("invalid_json", format!("The body is not JSON: {error}.")))?;
+    let body: Value = request.json()?;
     let idempotency = request.header("idempotency-key");
     let (job, repeated) = jobs::create(&app, &key, &body, idempotency).await?;
     let place = app.settings.absolute(&format!("/v1/media/jobs/{}", job.id));

@@ -87,7 +87,7 @@ async fn settle_later(app: &Arc<App>, claim: &Claim, used: &Used) {
 }
 
 /// What a caller wants to do, and what it may take.
-pub struct Wish<'a> {
+pub struct Intent<'a> {
     /// What its records begin with: the request's id, or a job's and its item's.
     pub request: &'a str,
     pub key: &'a ApiKey,
@@ -201,16 +201,16 @@ pub async fn allowed(
 }
 
 /// Lets a call in, with the deployments that may serve it.
-pub async fn admit(app: &Arc<App>, wish: &Wish<'_>) -> Result<(Call, Vec<Arc<Deployment>>), Problem> {
-    let (ai, key) = (client(app)?, wish.key);
-    let (terms, deployments) = allowed(app, key, wish.model, wish.kind).await?;
+pub async fn admit(app: &Arc<App>, intent: &Intent<'_>) -> Result<(Call, Vec<Arc<Deployment>>), Problem> {
+    let (ai, key) = (client(app)?, intent.key);
+    let (terms, deployments) = allowed(app, key, intent.model, intent.kind).await?;
     let subjects = vec![
         (format!("subscription {}", key.subscription), ai.deployments.limits.of(&terms.plan)),
         (format!("key {}", key.prefix), key.limits.clone()),
     ];
-    let inside = ai.gate.enter(subjects, wish.tokens, app.clock.now()).map_err(limited)?;
-    let worst = deployments.iter().map(|deployment| (wish.worst)(deployment)).reduce(larger).unwrap_or_default();
-    let claim = Claim { call: wish.request.to_owned(), subscription: key.subscription, key: key.prefix.clone() };
+    let inside = ai.gate.enter(subjects, intent.tokens, app.clock.now()).map_err(limited)?;
+    let worst = deployments.iter().map(|deployment| (intent.worst)(deployment)).reduce(larger).unwrap_or_default();
+    let claim = Claim { call: intent.request.to_owned(), subscription: key.subscription, key: key.prefix.clone() };
     let budgeted = budgets::reserve(app, &claim, &worst, &terms.rates)
         .await
         .map_err(|error| {
@@ -219,11 +219,11 @@ pub async fn admit(app: &Arc<App>, wish: &Wish<'_>) -> Result<(Call, Vec<Arc<Dep
         .map_err(|exhausted| refused(*exhausted, &terms.currency))?;
     let hold = Hold { app: Arc::clone(app), inside, claim: budgeted.then_some(claim) };
     let call = Call {
-        request: wish.request.to_owned(),
+        request: intent.request.to_owned(),
         subscription: key.subscription,
         key: key.prefix.clone(),
-        model: wish.model.to_owned(),
-        kind: wish.kind,
+        model: intent.model.to_owned(),
+        kind: intent.kind,
         began: app.clock.now(),
         terms,
         hold,

@@ -53,25 +53,25 @@ pub struct Books {
 }
 
 /// How a call ended.
-pub enum Outcome<'a> {
+pub enum Ending<'a> {
     Served { used: &'a Used, cost: Option<Decimal> },
     Failed,
 }
 
 impl Books {
     /// Notes the end of a call; `true`: it is time to write.
-    pub fn note(&self, call: &Call, outcome: &Outcome<'_>, now: Timestamp) -> bool {
+    pub fn note(&self, call: &Call, outcome: &Ending<'_>, now: Timestamp) -> bool {
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         let day = now.to_zoned(TimeZone::UTC).date();
         let subject = Subject { subscription: call.subscription, model: call.model.clone(), kind: call.kind };
         let (tally, stale) = sums.days.entry((day, subject)).or_default();
         *stale = true;
         match outcome {
-            Outcome::Served { used, cost } => {
+            Ending::Served { used, cost } => {
                 let took = Duration::try_from(now.duration_since(call.began)).unwrap_or_default();
                 tally.served(used, *cost, call.price(used), &call.terms.currency, took);
             }
-            Outcome::Failed => tally.failed += 1,
+            Ending::Failed => tally.failed += 1,
         }
         let due = sums.written.is_none_or(|written| now.duration_since(written) >= EVERY);
         if due {
@@ -104,7 +104,7 @@ impl Books {
 }
 
 /// Notes the end of a call, and writes now and then.
-pub fn note(app: &Arc<App>, call: &Call, outcome: &Outcome<'_>) {
+pub fn note(app: &Arc<App>, call: &Call, outcome: &Ending<'_>) {
     let Some(ai) = &app.ai else { return };
     if ai.books.note(call, outcome, app.clock.now()) {
         let app = Arc::clone(app);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, StatusCode, header};
 use serde_json::Value;
 
-use super::admission::{Wish, admit, client, with_limits};
+use super::admission::{Intent, admit, client, with_limits};
 use super::ask::{ask, unrecorded};
 use super::meter::{self, Call};
 use super::{captures, inline, relay};
@@ -22,8 +22,7 @@ use crate::identity::ApiKey;
 
 /// `POST /v1/chat/completions`, `/v1/responses`, `/v1/embeddings`, `/v1/images/generations`.
 pub async fn perform(app: Arc<App>, request: Request, key: ApiKey, kind: Kind) -> Result<Response, Problem> {
-    let body: Value = serde_json::from_slice(&request.body)
-        .map_err(|error| Problem::bad_request("invalid_json", format!("The body is not JSON: {error}.")))?;
+    let body: Value = request.json()?;
     if !body.is_object() {
         return Err(Problem::bad_request("invalid_json", "The body is not a JSON object."));
     }
@@ -59,7 +58,7 @@ async fn begin(
     mut body: Value,
 ) -> Result<Response, Problem> {
     let asked = request::tokens(request::length(&body));
-    let wish = Wish {
+    let intent = Intent {
         request: request.id.as_str(),
         key: &key,
         model: &model,
@@ -67,7 +66,7 @@ async fn begin(
         tokens: asked.saturating_add(request::asked_output(kind, &body).unwrap_or(0)),
         worst: &|deployment| request::worst(kind, &body, deployment),
     };
-    let (mut call, deployments) = admit(&app, &wish).await?;
+    let (mut call, deployments) = admit(&app, &intent).await?;
     drop(request);
     let chats = matches!(kind, Kind::Chat | Kind::Responses);
     call.captured = (key.capture && chats).then(|| captures::readable(&body));

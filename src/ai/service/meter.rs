@@ -45,7 +45,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         if !self.served {
             let app = Arc::clone(self.hold.app());
-            books::note(&app, self, &books::Outcome::Failed);
+            books::note(&app, self, &books::Ending::Failed);
         }
     }
 }
@@ -130,7 +130,7 @@ pub async fn record(
         }
         if problem.is_empty() {
             call.served = true;
-            books::note(app, call, &books::Outcome::Served { used, cost });
+            books::note(app, call, &books::Ending::Served { used, cost });
             call.hold.settle(used).await;
             return Ok(());
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use serde_json::Value;
 
-use super::admission::{Wish, admit, client, with_limits};
+use super::admission::{Intent, admit, client, with_limits};
 use super::ask::{Unanswered, ask, unrecorded};
 use super::inline::fetch;
 use super::meter::{self, Call};
@@ -66,12 +66,7 @@ fn asked(request: &Request) -> Result<Asked, Problem> {
     let query = |name: &str| request.query(name).unwrap_or_default();
     let content = request.header(header::CONTENT_TYPE).unwrap_or_default();
     let is_json = content.starts_with("application/json");
-    let body: Value = if is_json {
-        serde_json::from_slice(&request.body)
-            .map_err(|error| Problem::bad_request("invalid_json", format!("The body is not JSON: {error}.")))?
-    } else {
-        Value::Null
-    };
+    let body: Value = if is_json { request.json()? } else { Value::Null };
     let text = |name: &str| match body[name].as_str() {
         Some(text) => text.to_owned(),
         None => query(name),
@@ -117,8 +112,8 @@ pub async fn find(
 ) -> Result<(Value, Call), Unanswered> {
     // Features of one image.
     let used = Used::of(Part::Transactions, features.len() as u64);
-    let wish = Wish { request, key, model, kind: Kind::Vision, tokens: 0, worst: &|_| used.clone() };
-    let (mut call, deployments) = admit(app, &wish).await?;
+    let intent = Intent { request, key, model, kind: Kind::Vision, tokens: 0, worst: &|_| used.clone() };
+    let (mut call, deployments) = admit(app, &intent).await?;
     let image = match source {
         Source::Bytes(bytes) => bytes,
         Source::Address(address) => fetch(app, &address, LARGEST).await?,

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::admission;
 use super::ask::Unanswered;
-use super::audio::{self, Listening};
-use super::inline;
+use super::hearing::{self, Listening};
 use super::vision::{self, Source};
+use super::{inline, speaking};
 use crate::ai::model::audio::{Audio, LARGEST};
 use crate::ai::model::deployments::Kind;
 use crate::ai::model::transcript::Format;
@@ -28,7 +28,7 @@ pub async fn may_call(app: &Arc<App>, key: &ApiKey, model: &str, kind: Kind) -> 
 }
 
 pub fn check_format(format: &str) -> Result<(), Problem> {
-    audio::format(format).map(drop)
+    hearing::format(format).map(drop)
 }
 
 pub fn check_features(features: &str) -> Result<(), Problem> {
@@ -51,11 +51,11 @@ pub async fn transcript(
     file: (Bytes, String),
     fields: Vec<(String, String)>,
 ) -> Result<Transcript, Unanswered> {
-    let format = audio::format(audio::field(&fields, "response_format"))?;
+    let format = hearing::format(hearing::field(&fields, "response_format"))?;
     let (bytes, name) = file;
-    let audio: Audio = audio::probe(bytes, name).await?;
+    let audio: Audio = hearing::probe(bytes, name).await?;
     let listening = Listening { kind: Kind::Transcription, model: model.to_owned(), format, audio, fields };
-    let text = audio::transcribe(app, call, key, &listening).await?.text;
+    let text = hearing::transcribe(app, call, key, &listening).await?.text;
     let extension = match format {
         Format::Text => "txt",
         Format::Srt => "srt",
@@ -67,7 +67,7 @@ pub async fn transcript(
 
 /// `body` is OpenAI's request.
 pub async fn speech(app: &Arc<App>, call: &str, key: &ApiKey, model: &str, body: Value) -> Result<Bytes, Unanswered> {
-    audio::speak_whole(app, call, key, model, &audio::speech(body)?).await
+    speaking::speak_whole(app, call, key, model, &speaking::speech(body)?).await
 }
 
 /// `features` with commas.
