@@ -334,6 +334,19 @@ async fn a_job_is_cancelled_before_and_within_its_work_and_pays_for_what_was_don
 }
 
 #[tokio::test]
+async fn a_turn_that_fails_is_given_back_and_its_message_goes_on_by_itself() {
+    let (app, id, program) = start().await;
+    let file = upload(&program, &png(60, 60), "a.png").await;
+    let body = json!({ "kind": "image-analysis", "options": { "features": "tags" }, "input": { "items": vec![json!({ "file_id": file }); 10] } });
+    let job = submit(&program, &body).await;
+    app.gate.next(Act::Fail, |table, _| table.0 == "MediaItems");
+    app.settle().await;
+    app.clock.advance(SignedDuration::from_secs(30));
+    assert_eq!(over(&app, &program, &job).await["status"], "succeeded");
+    assert_eq!(app.recorded_of(id, "vision_images").await, "10");
+}
+
+#[tokio::test]
 async fn a_process_that_dies_at_any_write_and_messages_that_come_twice_bill_each_item_once() {
     for stop in 0..14 {
         let (app, id, program) = start().await;

@@ -12,7 +12,7 @@ use super::work::{self, Outcome};
 use crate::app::App;
 use crate::foundation::ids::{JobId, SubscriptionId};
 use crate::foundation::problem::Problem;
-use crate::media::model::job::{Item, ItemState, Job, MOST_ITEMS, State};
+use crate::media::model::job::{Item, ItemState, Job, MOST_ITEMS, State, Turn};
 use crate::media::repo;
 use crate::store::{Etag, StoreError};
 
@@ -23,14 +23,29 @@ const LONG: SignedDuration = SignedDuration::from_secs(20);
 /// A job that nobody has touched for so long is revived.
 const FORGOTTEN: SignedDuration = SignedDuration::from_mins(6);
 
-/// Works on a job as long as it is this one's turn.
+/// Works on a job as long as it is this one's turn. When that fails, the turn is given back, so that the message's next
+/// try finds it free.
 pub async fn run(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -> Result<(), Problem> {
+    let holder = app.random.token();
+    let done = turn(app, subscription, id, &holder).await;
+    if done.is_err()
+        && let Ok(Some((mut job, etag))) = repo::job(app, subscription, id).await
+        && job.turn.as_ref().is_some_and(|turn| turn.holder == holder)
+    {
+        job.turn = None;
+        if let Err(error) = repo::save_job(app, &job, etag).await {
+            tracing::warn!(job = %id, %error, "a turn was not given back; it ends by itself");
+        }
+    }
+    done
+}
+
+async fn turn(app: &Arc<App>, subscription: SubscriptionId, id: &JobId, holder: &str) -> Result<(), Problem> {
     let Some((mut job, etag)) = repo::job(app, subscription, id).await? else {
         return Ok(());
     };
     let began = app.clock.now();
-    let holder = app.random.token();
-    if !job.take_turn(&holder, began + HELD, began) {
+    if !job.take_turn(holder, began + HELD, began) {
         if job.state.is_over() {
             repo::forget_active(app, id).await?;
         }
@@ -52,11 +67,7 @@ pub async fn run(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -> Re
         let worked_off = job.is_worked_off();
         let on = wait.is_none() && (worked_off || now.duration_since(began) < LONG);
         job.due = now + FORGOTTEN;
-        job.turn = if on {
-            job.turn.take().map(|turn| crate::media::model::job::Turn { until: now + HELD, ..turn })
-        } else {
-            None
-        };
+        job.turn = if on { job.turn.take().map(|turn| Turn { until: now + HELD, ..turn }) } else { None };
         etag = match keep(app, &mut job, etag).await? {
             Some(etag) => etag,
             None => return Ok(()),
