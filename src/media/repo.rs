@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `Files` | subscription | newest first | a file whose blob is whole |
 //! | `FileEnds` | hour | subscription `:` file | files whose end comes then |
+//! | | `cursor` | `cursor` | up to which hour they were looked at |
 //! | `MediaJobs` | subscription | newest first | a job |
 //! | `MediaItems` | job | number | an item |
 //! | `MediaActive` | `all` | job | jobs that are not over, with their subscription |
@@ -25,6 +26,7 @@ const ITEMS: Table = Table("MediaItems");
 const ACTIVE: Table = Table("MediaActive");
 const REQUESTS: Table = Table("MediaRequests");
 const ALL: &str = "all";
+const CURSOR: &str = "cursor";
 
 /// A row key that sorts the newest first, made from an id that begins with its time.
 fn newest(id: &str) -> String {
@@ -87,6 +89,15 @@ pub async fn ended(app: &App, at: Timestamp) -> Result<Vec<(SubscriptionId, File
         Some((subscription.parse().ok()?, id.parse().ok()?, line.to_owned()))
     };
     Ok(rows.iter().filter_map(|row| read(&row.key)).collect())
+}
+
+/// Up to where ends have been looked at.
+pub async fn ends_looked_at(app: &App) -> Result<Option<Timestamp>, StoreError> {
+    Ok(store::load::<Timestamp>(&*app.rows, ENDS, CURSOR, CURSOR).await?.map(|(at, _)| at))
+}
+
+pub async fn look_at_ends(app: &App, at: Timestamp) -> Result<(), StoreError> {
+    app.rows.write(ENDS, CURSOR, vec![Write::upsert(CURSOR, &at)?]).await.map(drop)
 }
 
 pub async fn end_done(app: &App, at: Timestamp, line: String) -> Result<(), StoreError> {

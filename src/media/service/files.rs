@@ -14,13 +14,13 @@ use crate::foundation::problem::Problem;
 use crate::foundation::web::{Incoming, Request};
 use crate::media::model::file::{File, clean_name, content_type};
 use crate::media::repo;
-use crate::store::StoreError;
 
 const CONTAINER: &str = "media-files";
 /// Unless the upload says otherwise, between an hour and this.
 const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// How far back the timer looks for ends that a downtime has passed over.
-const LOOK_BACK: i64 = 48;
+/// How far back the first run of the timer looks.
+const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(48);
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// First bytes, by which the type is known.
 const HEAD: usize = 512;
 
@@ -185,25 +185,23 @@ pub async fn delete(app: &App, subscription: SubscriptionId, id: &FileId) -> Res
     app.blobs.delete(CONTAINER, &blob(subscription, id)).await.map_err(unavailable)
 }
 
-/// Removes files whose end has come.
+/// Removes files whose end has come. Goes on where the last run stopped, so a downtime leaves nothing behind.
 pub async fn expire(app: &App) -> Result<usize, Problem> {
     let now = app.clock.now();
-    let mut removed = 0;
-    for back in 0..LOOK_BACK {
-        let at = now - SignedDuration::from_hours(back);
+    let (mut at, mut removed) = (repo::ends_looked_at(app).await?.unwrap_or(now - FIRST_LOOK), 0);
+    loop {
         for (subscription, id, line) in repo::ended(app, at).await? {
             // The line stands under the hour after the end, so it is over now.
             delete(app, subscription, &id).await?;
             repo::end_done(app, at, line).await?;
             removed += 1;
         }
-    }
-    Ok(removed)
-}
-
-impl From<BlobError> for StoreError {
-    fn from(error: BlobError) -> Self {
-        Self::unavailable(error.to_string())
+        // The current hour is looked at again: lines may still be added to it.
+        if at + HOUR > now {
+            return Ok(removed);
+        }
+        at += HOUR;
+        repo::look_at_ends(app, at).await?;
     }
 }
 
