@@ -7,6 +7,7 @@ pub mod ids;
 pub mod managed_identity;
 pub mod outbound;
 pub mod problem;
+pub mod recent;
 pub mod rng;
 pub mod secret;
 pub mod settings;

@@ -3,13 +3,18 @@
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Request, Response};
 use crate::functions::Handler;
-use crate::identity::{self, TokenError};
+use crate::identity::{self, ApiKey, TokenError};
 
 use super::Host;
 use super::bindings::Function;
 
-/// Calls an HTTP function.
-pub async fn http(host: &Host, function: &Function, request: Request) -> Result<Response, Problem> {
+/// Calls an HTTP function. `key`: the customer's program, which the edge has proven before it read the body.
+pub async fn http(
+    host: &Host,
+    function: &Function,
+    request: Request,
+    key: Option<ApiKey>,
+) -> Result<Response, Problem> {
     let app = &host.app;
     match function.handler {
         Handler::Open(handler) => handler(app.clone(), request).await,
@@ -37,7 +42,7 @@ pub async fn http(host: &Host, function: &Function, request: Request) -> Result<
             handler(app.clone(), request, staff, form).await
         }
         Handler::Key(handler) => {
-            let key = api_key(host, &request).await?;
+            let key = key.ok_or_else(|| Problem::internal("a key that nobody has proven"))?;
             handler(app.clone(), request, key).await
         }
         Handler::Publisher(handler) => {

@@ -203,19 +203,22 @@ where
         Handler::Publisher(_) => (LARGEST_UPLOAD, ANSWER_WITHIN),
         _ => (LARGEST_BODY, ANSWER_WITHIN),
     };
-    if let Handler::KeyUpload(handler) = function.handler {
-        // Who they are is asked before anything is read.
-        let key = dispatch::api_key(host, &request).await?;
+    // Who they are is asked before anything is read, and once: nobody without a key fills our memory.
+    let key = match function.handler {
+        Handler::Key(_) | Handler::KeyUpload(_) => match dispatch::api_key(host, &request).await {
+            Ok(key) => Some(key),
+            Err(problem) => {
+                // Read, and not kept: most clients look for our answer only after they have sent everything.
+                let _ = read(body, 0).await;
+                return Err(problem);
+            }
+        },
+        _ => None,
+    };
+    if let (Handler::KeyUpload(handler), Some(key)) = (function.handler, &key) {
         let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "body_slow", "The upload took too long.");
-        let work = handler(host.app.clone(), request, key, incoming(body));
+        let work = handler(host.app.clone(), request, key.clone(), incoming(body));
         return tokio::time::timeout(UPLOAD_WITHIN, work).await.map_err(slow)?;
-    }
-    if matches!(function.handler, Handler::Key(_))
-        && let Err(problem) = dispatch::api_key(host, &request).await
-    {
-        // Nobody without a key fills our memory; what they send is read, and not kept.
-        let _ = read(body, 0).await;
-        return Err(problem);
     }
     request.body = read(body, limit).await?;
     let paid = matches!(function.handler, Handler::Key(_) | Handler::CustomerCall(_));
@@ -225,7 +228,7 @@ where
         // The model goes on with it, and another try would be paid for as well.
         if paid { problem.final_answer() } else { problem }
     };
-    tokio::time::timeout(within, dispatch::http(host, function, request)).await.map_err(slow)?
+    tokio::time::timeout(within, dispatch::http(host, function, request, key)).await.map_err(slow)?
 }
 
 /// A body piece by piece; a pause in it ends it.

@@ -6,9 +6,6 @@
 //! | `ApiKeys` | prefix | `it` | the key |
 //! | `ApiKeysOf` | subscription | prefix | whose keys there are |
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -17,6 +14,7 @@ use super::tokens;
 use crate::app::App;
 use crate::foundation::hex::hex;
 use crate::foundation::ids::SubscriptionId;
+use crate::foundation::recent::Recent;
 use crate::foundation::secret::{Secret, same_secret};
 use crate::foundation::web::Request;
 use crate::store::{self, Etag, RowRange, StoreError, Table, Write};
@@ -26,12 +24,8 @@ const OF: Table = Table("ApiKeysOf");
 const ROW: &str = "it";
 /// What every key begins with, so that scanners of leaked secrets recognise it.
 pub const MARK: &str = "mgk";
-/// A key that was read is trusted this long: a revocation reaches every instance within it.
-const TRUSTED: SignedDuration = SignedDuration::from_secs(2);
 /// `last_used` is written at most this often.
 const USED_EVERY: SignedDuration = SignedDuration::from_mins(10);
-/// Keys remembered at the same time.
-const REMEMBERED: usize = 10_000;
 pub const MOST_KEYS: usize = 50;
 pub const LONGEST_NAME: usize = 60;
 
@@ -143,19 +137,8 @@ pub enum KeyError {
     Expired,
 }
 
-/// Keys read a moment ago.
-#[derive(Debug, Default)]
-pub struct RememberedKeys(Mutex<HashMap<String, (Timestamp, StoredKey)>>);
-
-impl RememberedKeys {
-    fn remember(&self, now: Timestamp, key: &StoredKey) {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if keys.len() >= REMEMBERED {
-            keys.clear();
-        }
-        keys.insert(key.prefix.clone(), (now, key.clone()));
-    }
-}
+/// Keys read a moment ago, by their prefix.
+pub type RememberedKeys = Recent<String, StoredKey>;
 
 fn hash(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
@@ -262,7 +245,7 @@ async fn change(
             return Ok(true);
         }
         change(&mut key, now);
-        app.api_keys.0.lock().unwrap_or_else(PoisonError::into_inner).remove(prefix);
+        app.api_keys.forget(prefix);
         match app.rows.write(KEYS, prefix, vec![Write::replace(ROW, &key, etag)?]).await {
             Err(StoreError::Precondition) => {}
             other => return other.map(|_| true),
@@ -291,13 +274,11 @@ pub async fn api_key(app: &App, request: &Request) -> Result<Result<ApiKey, KeyE
 /// A key that is live: by its secret, or by its prefix where a token of ours vouches for it.
 async fn opened(app: &App, prefix: &str, secret: Option<&str>) -> Result<Result<ApiKey, KeyError>, StoreError> {
     let now = app.clock.now();
-    let remembered = app.api_keys.0.lock().unwrap_or_else(PoisonError::into_inner).get(prefix).cloned();
-    let fresh = remembered.filter(|(read, _)| *read <= now && now.duration_since(*read) < TRUSTED);
-    let (key, read) = match fresh {
-        Some((_, key)) => (key, None),
+    let (key, read) = match app.api_keys.get(prefix, now) {
+        Some(key) => (key, None),
         None => {
             let Some((key, etag)) = load(app, prefix).await? else { return Ok(Err(KeyError::Unknown)) };
-            app.api_keys.remember(now, &key);
+            app.api_keys.put(prefix.to_owned(), key.clone(), now);
             (key, Some(etag))
         }
     };

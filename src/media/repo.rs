@@ -17,6 +17,7 @@ use super::model::file::File;
 use super::model::job::{Item, Job};
 use crate::app::App;
 use crate::foundation::ids::{FileId, JobId, SubscriptionId};
+use crate::store::expiry::hour;
 use crate::store::{self, Etag, MAX_BATCH, Page, RowRange, StoreError, Table, Write};
 
 const FILES: Table = Table("Files");
@@ -32,10 +33,6 @@ const CURSOR: &str = "cursor";
 fn newest(id: &str) -> String {
     let (_, tail) = id.split_once('_').unwrap_or(("", id));
     tail.chars().map(|c| c.to_digit(16).and_then(|digit| char::from_digit(15 - digit, 16)).unwrap_or(c)).collect()
-}
-
-fn hour(at: Timestamp) -> String {
-    at.to_string().chars().take(13).collect::<String>().replace('T', ":")
 }
 
 /// Names a file. Its end is written down first, so that nothing is kept for ever.
@@ -114,14 +111,9 @@ pub struct Active {
 
 /// Stores a new job with its items. The items come first: a job that is there is whole.
 pub async fn create_job(app: &App, job: &Job, items: &[Item]) -> Result<(), StoreError> {
-    let partition = job.id.to_string();
-    for batch in items.chunks(MAX_BATCH) {
-        let writes: Vec<Write> =
-            batch.iter().map(|item| Write::upsert(item_key(item.number), item)).collect::<Result<_, _>>()?;
-        app.rows.write(ITEMS, &partition, writes).await?;
-    }
+    save_items(app, &job.id, items).await?;
     let active = Active { subscription: job.subscription, job: job.id.clone(), since: job.created };
-    app.rows.write(ACTIVE, ALL, vec![Write::upsert(partition, &active)?]).await?;
+    app.rows.write(ACTIVE, ALL, vec![Write::upsert(job.id.as_str(), &active)?]).await?;
     let row = Write::insert(newest(job.id.as_str()), job)?;
     app.rows.write(JOBS, &job.subscription.to_string(), vec![row]).await.map(drop)
 }

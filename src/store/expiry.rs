@@ -18,7 +18,8 @@ const TABLES: [Table; 4] = [Table("Sessions"), Table("SignIns"), Table("Visits")
 const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(72);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-fn hour(at: Timestamp) -> String {
+/// The hour of a time, as a partition: `2026-11-20:06`.
+pub fn hour(at: Timestamp) -> String {
     at.to_string().chars().take(13).collect::<String>().replace('T', ":")
 }
 

@@ -1,12 +1,10 @@
 //! Who may make a call now: an active subscription, a key with the scope, a model that the plan can bill, room within the
 //! limits, and enough of every budget for the worst that the call can cost.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 
 use super::budgets::{self, ALL, Claim, Exhausted};
@@ -19,6 +17,7 @@ use crate::ai::model::used::Used;
 use crate::app::App;
 use crate::foundation::ids::SubscriptionId;
 use crate::foundation::problem::Problem;
+use crate::foundation::recent::Recent;
 use crate::foundation::web::{Response, with_header};
 use crate::fulfillment::model::facts::Status;
 use crate::identity::{ApiKey, Scope};
@@ -139,21 +138,9 @@ pub struct Terms {
     pub currency: String,
 }
 
-/// Terms read a moment ago, with how often subscriptions had been written here before.
-#[derive(Debug, Default)]
-pub struct KnownTerms(Mutex<HashMap<(SubscriptionId, String, Kind), Known>>);
-
-#[derive(Debug, Clone)]
-struct Known {
-    read: Timestamp,
-    changes: u64,
-    terms: Arc<Terms>,
-}
-
-/// What was read is trusted this long: as long as a key is. Changes that this process makes count at once.
-const TRUSTED: SignedDuration = SignedDuration::from_secs(2);
-/// Terms remembered at the same time.
-const REMEMBERED: usize = 20_000;
+/// Terms read a moment ago, with how often subscriptions had been written here before: what this process changes counts at
+/// once.
+pub type KnownTerms = Recent<(SubscriptionId, String, Kind), (u64, Arc<Terms>)>;
 
 /// Whether a key may call a model at all, limits and budgets apart; and by which deployments, on which terms.
 pub async fn allowed(
@@ -169,10 +156,7 @@ pub async fn allowed(
     }
     let (now, changes) = (app.clock.now(), app.changes.count());
     let subject = (key.subscription, model.to_owned(), kind);
-    let known = ai.terms.0.lock().unwrap_or_else(PoisonError::into_inner).get(&subject).cloned();
-    let fresh =
-        |known: &Known| known.changes == changes && known.read <= now && now.duration_since(known.read) < TRUSTED;
-    let known = known.filter(fresh).map(|known| known.terms);
+    let known = ai.terms.get(&subject, now).filter(|(then, _)| *then == changes).map(|(_, terms)| terms);
     let plan = match &known {
         Some(_) => String::new(),
         None => served(app, key).await?,
@@ -189,11 +173,7 @@ pub async fn allowed(
         None => {
             let (rates, currency) = rates(app, key, first).await?;
             let terms = Arc::new(Terms { plan, rates, currency });
-            let mut known = ai.terms.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.len() >= REMEMBERED {
-                known.clear();
-            }
-            known.insert(subject, Known { read: now, changes, terms: Arc::clone(&terms) });
+            ai.terms.put(subject, (changes, Arc::clone(&terms)), now);
             terms
         }
     };

@@ -10,22 +10,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::ai::model::budget::{Budget, Over, Rate};
-use crate::ai::model::used::{Part, Used};
+use crate::ai::model::used::Used;
 use crate::app::App;
 use crate::foundation::ids::SubscriptionId;
-use crate::metering::model::quantity::MICRO;
-use crate::metering::model::resource::Resource;
+use crate::foundation::recent::is_fresh;
 use crate::store::{self, Etag, RowRange, StoreError, Table, Write};
 
 const BUDGETS: Table = Table("AiBudgets");
 /// The row of the subscription itself.
 pub const ALL: &str = "all";
-/// That there is no budget is believed this long.
-const TRUSTED: SignedDuration = SignedDuration::from_secs(2);
 /// Tries against other processes.
 const TRIES: u32 = 20;
 /// Lanes kept for the next time.
@@ -106,11 +103,9 @@ fn has_none(app: &App, subscription: SubscriptionId) -> bool {
     let Some(ai) = &app.ai else { return true };
     let (lane, now) = (ai.budgets.lane(subscription), app.clock.now());
     // Whoever works in the lane at the moment knows better.
-    lane.turn.try_lock().is_ok_and(|known| {
-        known
-            .as_ref()
-            .is_some_and(|(read, rows)| rows.is_empty() && *read <= now && now.duration_since(*read) < TRUSTED)
-    })
+    lane.turn
+        .try_lock()
+        .is_ok_and(|known| known.as_ref().is_some_and(|(read, rows)| rows.is_empty() && is_fresh(*read, now)))
 }
 
 /// Puts what was used in the place of what was reserved; nothing for a call that is not billed.
@@ -210,7 +205,7 @@ async fn once(
     waiting: &[(Claim, Wish)],
 ) -> Result<Vec<Came>, StoreError> {
     let now = app.clock.now();
-    let fresh = |(read, _): &(Timestamp, Rows)| *read <= now && now.duration_since(*read) < TRUSTED;
+    let fresh = |(read, _): &(Timestamp, Rows)| is_fresh(*read, now);
     let (at, before) = match known.take().filter(fresh) {
         Some(rows) => rows,
         None => (now, read(app, subscription).await?),
@@ -292,22 +287,11 @@ async fn recover(
     for (row, (budget, _)) in rows {
         let calls: Vec<String> = budget.abandoned(now).map(str::to_owned).collect();
         for call in calls {
-            budget.settle(&call, &recorded(app, subscription, &call).await?);
+            budget.settle(&call, &super::price::used(app, subscription, &call).await?);
             touched.push(row.clone());
         }
     }
     Ok(touched)
-}
-
-async fn recorded(app: &App, subscription: SubscriptionId, call: &str) -> Result<Used, StoreError> {
-    let mut used = Used::default();
-    for part in Part::ALL {
-        let id = super::meter::record_id(call, part);
-        if let Some(record) = crate::metering::recorded(app, &Resource::Subscription(subscription), &id).await? {
-            used = used.and(part, u64::try_from(record.quantity.0 / MICRO).unwrap_or_default());
-        }
-    }
-    Ok(used)
 }
 
 /// The budgets of a subscription: of itself and of its keys.

@@ -9,7 +9,7 @@ use super::admission::{Intent, admit, client, with_limits};
 use super::ask::{ask, unrecorded};
 use super::meter::{self, Call};
 use super::{captures, inline, relay};
-use crate::ai::client::{self as service, UpstreamError};
+use crate::ai::client::{self as service, AiClient, UpstreamError};
 use crate::ai::model::deployments::{Deployment, Kind};
 use crate::ai::model::request;
 use crate::ai::model::stream::{ChatStream, Reading, ResponseStream};
@@ -89,10 +89,9 @@ async fn whole(
     let (kind, budgeted) = (call.kind, call.hold.is_budgeted());
     let mut copies = copies(body, deployments.len());
     let asking = ask(&app, &call, &deployments, |deployment| {
-        let mut body = copies();
+        let body = copies();
         async move {
-            request::address_to(kind, &mut body, &deployment, budgeted);
-            let answer = service::object(ai.json(&deployment, &body).await?).await?;
+            let answer = service::object(sent(ai, &deployment, kind, body, budgeted).await?).await?;
             let measured = measure(kind, &answer, asked);
             measured.map(|measured| (answer, measured)).ok_or_else(|| UpstreamError::unreadable("it is no answer"))
         }
@@ -113,6 +112,18 @@ async fn whole(
         captures::keep(&app, &call, &answer.to_string()).await;
     }
     Ok(with_limits(json(StatusCode::OK, &answer), &call.hold.inside))
+}
+
+/// Sends the body as the deployment wants it.
+async fn sent(
+    ai: &AiClient,
+    deployment: &Deployment,
+    kind: Kind,
+    mut body: Value,
+    budgeted: bool,
+) -> Result<reqwest::Response, UpstreamError> {
+    request::address_to(kind, &mut body, deployment, budgeted);
+    ai.json(deployment, &body).await
 }
 
 /// The body again and again, so often; the last time itself, because it may be large.
@@ -158,10 +169,9 @@ async fn streamed(
     let (kind, budgeted) = (call.kind, call.hold.is_budgeted());
     let mut copies = copies(body, deployments.len());
     let asking = ask(&app, &call, &deployments, |deployment| {
-        let mut body = copies();
+        let body = copies();
         async move {
-            request::address_to(kind, &mut body, &deployment, budgeted);
-            let response = ai.json(&deployment, &body).await?;
+            let response = sent(ai, &deployment, kind, body, budgeted).await?;
             let content = service::header(&response, header::CONTENT_TYPE);
             if content.starts_with("text/event-stream") {
                 Ok(response)

@@ -5,22 +5,21 @@
 //! |---|---|---|---|
 //! | `AiStops` | `all` | `model-<hex>` or `subscription-<id>` | who stopped it, when and why |
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::foundation::hex::hex;
 use crate::foundation::ids::SubscriptionId;
 use crate::foundation::problem::Problem;
+use crate::foundation::recent::Recent;
 use crate::store::{self, RowRange, StoreError, Table, Write};
 
 const STOPS: Table = Table("AiStops");
 const ALL: &str = "all";
-/// The list is trusted this long.
-const TRUSTED: SignedDuration = SignedDuration::from_secs(2);
 
 /// What is stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +47,7 @@ pub struct Stop {
 }
 
 /// The list as it was read a moment ago.
-#[derive(Debug, Default)]
-pub struct Stops(Mutex<Option<(Timestamp, Vec<Stop>)>>);
+pub type Stops = Recent<(), Arc<[Stop]>>;
 
 pub async fn list(app: &App) -> Result<Vec<Stop>, StoreError> {
     let page = app.rows.query(STOPS, ALL, &RowRange::all(), 1000).await?;
@@ -58,7 +56,7 @@ pub async fn list(app: &App) -> Result<Vec<Stop>, StoreError> {
 
 fn forget(app: &App) {
     if let Some(ai) = &app.ai {
-        ai.stops.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        ai.stops.forget(&());
     }
 }
 
@@ -80,17 +78,15 @@ pub async fn resume(app: &App, target: &Target) -> Result<(), StoreError> {
 pub async fn check(app: &App, model: &str, subscription: SubscriptionId) -> Result<(), Problem> {
     let Some(ai) = &app.ai else { return Ok(()) };
     let now = app.clock.now();
-    let known = ai.stops.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let fresh = known.filter(|(read, _)| *read <= now && now.duration_since(*read) < TRUSTED);
-    let stops = match fresh {
-        Some((_, stops)) => stops,
+    let stops = match ai.stops.get(&(), now) {
+        Some(stops) => stops,
         None => {
-            let stops = list(app).await?;
-            *ai.stops.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, stops.clone()));
+            let stops: Arc<[Stop]> = list(app).await?.into();
+            ai.stops.put((), Arc::clone(&stops), now);
             stops
         }
     };
-    for stop in &stops {
+    for stop in stops.iter() {
         match &stop.target {
             Target::Model(name) if name == model => {
                 let title = "This model is out of service at the moment.";

@@ -18,7 +18,7 @@ use crate::identity::ApiKey;
 use crate::media::model::job::{Input, Item, Job, Kind, MOST_ITEMS, State};
 use crate::media::model::{joining, splitting};
 use crate::media::repo::{self, Repeat};
-use crate::store::StoreError;
+use crate::store::{Etag, StoreError};
 
 pub const QUEUE: &str = "media-jobs";
 /// Characters of a text to be spoken.
@@ -190,18 +190,21 @@ pub async fn create(
     Ok((job, false))
 }
 
-/// The job of an id, if the subscription has it.
-pub async fn find(app: &App, subscription: SubscriptionId, id: &str) -> Result<Job, Problem> {
+async fn stored(app: &App, subscription: SubscriptionId, id: &str) -> Result<(Job, Etag), Problem> {
     let unknown = || Problem::new(StatusCode::NOT_FOUND, "job_not_found", "There is no such job.");
     let id: JobId = id.parse().map_err(|_| unknown())?;
-    Ok(repo::job(app, subscription, &id).await?.ok_or_else(unknown)?.0)
+    repo::job(app, subscription, &id).await?.ok_or_else(unknown)
+}
+
+/// The job of an id, if the subscription has it.
+pub async fn find(app: &App, subscription: SubscriptionId, id: &str) -> Result<Job, Problem> {
+    Ok(stored(app, subscription, id).await?.0)
 }
 
 /// Wants a job to end. One that is over stays as it is.
 pub async fn cancel(app: &App, subscription: SubscriptionId, id: &str) -> Result<Job, Problem> {
     loop {
-        let known = find(app, subscription, id).await?;
-        let Some((mut job, etag)) = repo::job(app, subscription, &known.id).await? else { return Ok(known) };
+        let (mut job, etag) = stored(app, subscription, id).await?;
         if job.state.is_over() || job.state == State::Cancelling {
             return Ok(job);
         }
