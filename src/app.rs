@@ -14,6 +14,7 @@ use crate::foundation::rng::Random;
 use crate::foundation::settings::{Settings, Storage, StorageAccount};
 use crate::fulfillment::{Changes, MarketplaceClient};
 use crate::identity::{RememberedKeys, SignInClient, SigningKeys};
+use crate::media::Turns;
 use crate::metering::{Catalogue, Lanes};
 use crate::pages::Pages;
 use crate::queue::{AzureQueues, EmbeddedQueues, QueueError, Queues};
@@ -47,6 +48,8 @@ pub struct App {
     pub ai: Option<AiClient>,
     /// Keys of customers' programs, read a moment ago.
     pub api_keys: RememberedKeys,
+    /// Media jobs that are worked on here.
+    pub turns: Turns,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +170,7 @@ impl App {
             changes: Changes::default(),
             ai,
             api_keys: RememberedKeys::default(),
+            turns: Turns::default(),
         }))
     }
 }

@@ -81,6 +81,7 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("HealthReady", http!(Open, health::ready)),
     ("SignIn", http!(Open, identity::handlers::sign_in)),
     ("SignInCallback", http!(Open, identity::handlers::callback)),
+    ("LinkedFile", http!(Open, media::handlers::linked)),
     ("SignOut", form!(identity::handlers::sign_out)),
     // Buyers and customers.
     ("Landing", http!(Open, portal::landing::landing)),
@@ -149,6 +150,7 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("MediaJob", with!(Key, media::handlers::job)),
     ("MediaJobItems", with!(Key, media::handlers::items)),
     ("CancelMediaJob", with!(Key, media::handlers::cancel_job)),
+    ("ResubmitMediaJob", with!(Key, media::handlers::resubmit_job)),
     ("DeleteMediaJob", with!(Key, media::handlers::delete_job)),
     ("Models", with!(Key, ai::handlers::models)),
     ("Model", with!(Key, ai::handlers::model)),
@@ -168,6 +170,7 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("SyncSubscription", Handler::Queue(|app, text| Box::pin(fulfillment::handlers::sync_subscription(app, text)))),
     ("MeterSubscription", Handler::Queue(|app, text| Box::pin(metering::handlers::subscription_changed(app, text)))),
     ("RunMediaJob", Handler::Queue(|app, text| Box::pin(media::handlers::run_job(app, text)))),
+    ("SetBackMediaJob", Handler::Queue(|app, text| Box::pin(media::handlers::set_back(app, text)))),
     ("ReviveMediaJobs", Handler::Timer(|app| Box::pin(media::handlers::revive_jobs(app)))),
     ("ExpireMedia", Handler::Timer(|app| Box::pin(media::handlers::expire(app)))),
     ("SubmitUsage", Handler::Timer(|app| Box::pin(metering::handlers::submit_usage(app)))),

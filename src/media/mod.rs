@@ -14,4 +14,5 @@ pub mod model;
 mod repo;
 mod service;
 
-pub use service::jobs::recent;
+pub use service::fairness::Turns;
+pub use service::jobs::{given_up, recent, resubmit, running};

@@ -7,17 +7,21 @@
 //! | | `cursor` | `cursor` | up to which hour they were looked at |
 //! | `MediaJobs` | subscription | newest first | a job |
 //! | `MediaItems` | job | number | an item |
-//! | `MediaActive` | `all` | job | jobs that are not over, with their subscription |
+//! | `MediaActive` | `all` | job | jobs that are not over, or whose end was not told, with their subscription |
+//! | | `given-up` | job | jobs that failed because their messages did |
+//! | `MediaLinks` | hash of a token | `it` | a file that is open to whoever has the address, for a while |
 //! | `MediaRequests` | subscription | hash of an idempotency key | the job that was made for it |
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::model::file::File;
 use super::model::job::{Item, Job};
 use crate::app::App;
+use crate::foundation::hex::hex;
 use crate::foundation::ids::{FileId, JobId, SubscriptionId};
-use crate::store::expiry::hour;
+use crate::store::expiry::{self, hour};
 use crate::store::{self, Etag, MAX_BATCH, Page, RowRange, StoreError, Table, Write};
 
 const FILES: Table = Table("Files");
@@ -26,7 +30,9 @@ const JOBS: Table = Table("MediaJobs");
 const ITEMS: Table = Table("MediaItems");
 const ACTIVE: Table = Table("MediaActive");
 const REQUESTS: Table = Table("MediaRequests");
+const LINKS: Table = Table("MediaLinks");
 const ALL: &str = "all";
+const GIVEN_UP: &str = "given-up";
 const CURSOR: &str = "cursor";
 
 /// A row key that sorts the newest first, made from an id that begins with its time.
@@ -51,6 +57,28 @@ pub async fn file(app: &App, subscription: SubscriptionId, id: &FileId) -> Resul
 pub async fn forget_file(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<(), StoreError> {
     let row = Write::Delete { key: newest(id.as_str()), etag: None };
     app.rows.write(FILES, &subscription.to_string(), vec![row]).await.map(drop)
+}
+
+/// A file that is open to whoever has the address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Link {
+    pub subscription: SubscriptionId,
+    pub file: FileId,
+    pub until: Timestamp,
+}
+
+/// Whoever reads the rows can not use the address.
+fn hashed(token: &str) -> String {
+    hex(&Sha256::digest(token))
+}
+
+pub async fn save_link(app: &App, token: &str, link: &Link) -> Result<(), StoreError> {
+    let body = store::encode(link)?;
+    expiry::insert(&*app.rows, LINKS, &hashed(token), body, link.until).await
+}
+
+pub async fn link(app: &App, token: &str) -> Result<Option<Link>, StoreError> {
+    Ok(store::load::<Link>(&*app.rows, LINKS, &hashed(token), expiry::KEY).await?.map(|(link, _)| link))
 }
 
 async fn page(
@@ -131,9 +159,6 @@ pub async fn job(app: &App, subscription: SubscriptionId, id: &JobId) -> Result<
 pub async fn save_job(app: &App, job: &Job, etag: Etag) -> Result<Etag, StoreError> {
     let row = Write::replace(newest(job.id.as_str()), job, etag)?;
     let etags = app.rows.write(JOBS, &job.subscription.to_string(), vec![row]).await?;
-    if job.state.is_over() {
-        forget_active(app, &job.id).await?;
-    }
     etags.into_iter().next().ok_or_else(|| StoreError::unavailable("no ETag came back"))
 }
 
@@ -143,6 +168,28 @@ pub async fn forget_active(app: &App, id: &JobId) -> Result<(), StoreError> {
 
 pub async fn active(app: &App) -> Result<Vec<Active>, StoreError> {
     store::scan(&*app.rows, ACTIVE, ALL, RowRange::all()).await?.iter().map(store::decode).collect()
+}
+
+/// Lists a job among those that were given up, or takes it off that list.
+pub async fn list_given_up(app: &App, job: &Job, given_up: bool) -> Result<(), StoreError> {
+    let write = if given_up {
+        let since = job.finished.unwrap_or(job.created);
+        let active = Active { subscription: job.subscription, job: job.id.clone(), since };
+        Write::upsert(job.id.to_string(), &active)?
+    } else {
+        Write::Delete { key: job.id.to_string(), etag: None }
+    };
+    app.rows.write(ACTIVE, GIVEN_UP, vec![write]).await.map(drop)
+}
+
+pub async fn given_up(app: &App) -> Result<Vec<Active>, StoreError> {
+    store::scan(&*app.rows, ACTIVE, GIVEN_UP, RowRange::all()).await?.iter().map(store::decode).collect()
+}
+
+/// Lists a job as active again.
+pub async fn list_active(app: &App, job: &Job) -> Result<(), StoreError> {
+    let active = Active { subscription: job.subscription, job: job.id.clone(), since: job.due };
+    app.rows.write(ACTIVE, ALL, vec![Write::upsert(job.id.to_string(), &active)?]).await.map(drop)
 }
 
 pub async fn jobs(

@@ -141,7 +141,15 @@ async fn images_are_analysed_in_bulk_and_each_has_its_line_and_its_price() {
         (upload(&program, &png(60, 60), "good.png").await, upload(&program, b"no image", "bad.png").await);
     let mut items: Vec<Value> = (0..20).map(|_| json!({ "file_id": good })).collect();
     items.push(json!({ "file_id": bad }));
-    items.push(json!({ "url": "https://127.0.0.1/secret" }));
+    let private = |address: &str| {
+        json!({ "kind": "image-analysis", "options": { "features": "tags" }, "input": { "items": [{ "url": address }] } })
+    };
+    for address in ["https://127.0.0.1/secret", "http://example.com/", "https://user:word@example.com/", "nonsense"] {
+        let (status, answer) = program.post("media/jobs", &private(address)).await;
+        assert_eq!((status, &answer["error"]["code"]), (400, &json!("invalid_url")), "{address}");
+    }
+    // A name tells only when it is resolved.
+    items.push(json!({ "url": "https://localhost/secret" }));
     let body = json!({ "kind": "image-analysis", "options": { "features": "caption,tags" }, "input": { "items": items }, "metadata": { "batch": "7" } });
     let job = submit(&program, &body).await;
     let done = over(&app, &program, &job).await;
@@ -165,7 +173,7 @@ async fn images_are_analysed_in_bulk_and_each_has_its_line_and_its_price() {
     assert!(lines[3]["result"]["captionResult"]["text"].as_str().unwrap().contains("simulated"));
     assert_eq!(
         (&lines[20]["error"]["code"], &lines[21]["error"]["code"]),
-        (&json!("invalid_image"), &json!("invalid_image_url"))
+        (&json!("invalid_image"), &json!("invalid_url"))
     );
     let failed = seen(&program, &format!("media/jobs/{job}/items?after=19&limit=5")).await;
     assert_eq!(

@@ -22,6 +22,7 @@ fn path(route: &str, id: &str) -> String {
         .replace("{request}", "req_1")
         .replace("{file}", "file_1")
         .replace("{job}", "job_1")
+        .replace("{token}", "abc")
 }
 
 async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::audio;
 use super::used::{Part, Used};
 use crate::identity::Limits;
 
@@ -18,6 +19,8 @@ pub enum Kind {
     Responses,
     Embeddings,
     Transcription,
+    /// Of recordings that are too long for a call, by media jobs; another address, and often another price.
+    BatchTranscription,
     Translation,
     Speech,
     Image,
@@ -31,7 +34,7 @@ impl Kind {
             Self::Chat | Self::Vision => "chat/completions",
             Self::Responses => "responses",
             Self::Embeddings => "embeddings",
-            Self::Transcription => "audio/transcriptions",
+            Self::Transcription | Self::BatchTranscription => "audio/transcriptions",
             Self::Translation => "audio/translations",
             Self::Speech => "audio/speech",
             Self::Image => "images/generations",
@@ -43,7 +46,7 @@ impl Kind {
         match self {
             Self::Chat | Self::Responses => &[Part::Input, Part::Output],
             Self::Embeddings => &[Part::Input],
-            Self::Transcription | Self::Translation => &[Part::AudioMs],
+            Self::Transcription | Self::BatchTranscription | Self::Translation => &[Part::AudioMs],
             Self::Speech => &[Part::Characters],
             Self::Image => &[Part::Images],
             Self::Vision => &[Part::Transactions],
@@ -80,8 +83,10 @@ pub enum Provider {
 impl Provider {
     fn serves(self, kind: Kind) -> bool {
         match self {
-            Self::Openai => true,
-            Self::AzureSpeech => matches!(kind, Kind::Transcription | Kind::Translation | Kind::Speech),
+            Self::Openai => kind != Kind::BatchTranscription,
+            Self::AzureSpeech => {
+                matches!(kind, Kind::Transcription | Kind::BatchTranscription | Kind::Translation | Kind::Speech)
+            }
             Self::AzureSpeechShort => kind == Kind::Transcription,
             Self::AzureVision | Self::AzureVisionV3 => kind == Kind::Vision,
         }
@@ -178,6 +183,15 @@ impl Deployment {
             PathStyle::Dated => {
                 format!("{}/deployments/{}/{}{version}", self.endpoint, self.deployment, self.kind.path())
             }
+        }
+    }
+
+    /// Whether it takes audio of so many bytes and milliseconds in one call.
+    pub fn takes(&self, length: u64, duration_ms: u64) -> bool {
+        match (self.kind, self.provider) {
+            (Kind::BatchTranscription, _) => length <= audio::LARGEST_BATCH,
+            (_, Provider::AzureSpeech) => length <= audio::LARGEST_FAST && duration_ms <= audio::LONGEST_MS,
+            _ => length <= audio::LARGEST as u64 && duration_ms <= audio::LONGEST_MS,
         }
     }
 

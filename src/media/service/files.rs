@@ -7,8 +7,9 @@ use futures_util::StreamExt as _;
 use http::{StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::ai::whole::{self, Pieces, Sound, Stored};
 use crate::app::App;
-use crate::blobs::{BlobError, BlobWriter};
+use crate::blobs::{Access, BlobError, BlobWriter};
 use crate::foundation::ids::{FileId, SubscriptionId};
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Incoming, Request};
@@ -23,6 +24,14 @@ const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(48);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// First bytes, by which the type is known.
 const HEAD: usize = 512;
+/// Bytes of a file in memory, where it is read piece by piece.
+const PIECE: u64 = 1024 * 1024;
+/// Files up to here are held whole while they are worked on.
+const HELD: u64 = 4 * 1024 * 1024;
+/// A copy of what was at a customer's address is needed for so long at most.
+const COPY: SignedDuration = SignedDuration::from_hours(26);
+/// The purpose of results.
+const RESULT: &str = "media_output";
 
 fn blob(subscription: SubscriptionId, id: &FileId) -> String {
     format!("{subscription}/{id}")
@@ -33,26 +42,31 @@ fn unavailable(error: BlobError) -> Problem {
 }
 
 /// A file on its way into storage.
-struct Writing {
+pub struct Writing {
     writer: Box<dyn BlobWriter>,
     id: FileId,
     head: Vec<u8>,
     length: u64,
 }
 
-async fn begin(app: &App, subscription: SubscriptionId) -> Result<Writing, Problem> {
-    let id = FileId::new(app.clock.now(), &*app.random);
+/// A file of an id. One that is made again, after a crash, takes its own place.
+pub async fn begin(app: &App, subscription: SubscriptionId, id: FileId) -> Result<Writing, Problem> {
     let name = blob(subscription, &id);
     let writer = app.blobs.create(CONTAINER, &name, "application/octet-stream").await.map_err(unavailable)?;
     Ok(Writing { writer, id, head: Vec::new(), length: 0 })
 }
 
 impl Writing {
-    async fn write(&mut self, piece: Bytes) -> Result<(), Problem> {
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), Problem> {
         self.length += piece.len() as u64;
         let missing = HEAD.saturating_sub(self.head.len());
         self.head.extend_from_slice(&piece[..piece.len().min(missing)]);
         self.writer.write(piece).await.map_err(unavailable)
+    }
+
+    /// A result of ours as a file of the customer.
+    pub async fn keep(self, app: &App, subscription: SubscriptionId, name: &str) -> Result<File, Problem> {
+        self.finish(app, subscription, name, RESULT, app.clock.now() + LONGEST).await
     }
 
     /// Makes it a file of the subscription.
@@ -105,7 +119,8 @@ pub async fn upload(
         match part.name().unwrap_or_default() {
             "file" if written.is_none() => {
                 let name = part.file_name().unwrap_or_default().to_owned();
-                let mut writing = begin(app, subscription).await?;
+                let id = FileId::new(app.clock.now(), &*app.random);
+                let mut writing = begin(app, subscription, id).await?;
                 while let Some(piece) = part.chunk().await.map_err(unread)? {
                     writing.write(piece).await?;
                     if writing.length > largest {
@@ -152,13 +167,92 @@ async fn small(part: &mut multer::Field<'_>) -> Result<String, multer::Error> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// A result of ours as a file of the customer.
-pub async fn keep(app: &App, subscription: SubscriptionId, name: &str, pieces: Vec<Bytes>) -> Result<File, Problem> {
-    let mut writing = begin(app, subscription).await?;
-    for piece in pieces {
-        writing.write(piece).await?;
+/// A small result of ours as a file of the customer.
+pub async fn keep(
+    app: &App,
+    subscription: SubscriptionId,
+    id: FileId,
+    name: &str,
+    bytes: Bytes,
+) -> Result<File, Problem> {
+    let mut writing = begin(app, subscription, id).await?;
+    writing.write(bytes).await?;
+    writing.keep(app, subscription, name).await
+}
+
+/// A copy of what is at an address that a customer names, for a day: it is too large to be held in memory.
+pub async fn fetch(
+    app: &App,
+    subscription: SubscriptionId,
+    id: FileId,
+    address: &str,
+    largest: u64,
+) -> Result<File, Problem> {
+    let mut pieces = whole::open(app, address, largest).await?;
+    let mut writing = begin(app, subscription, id).await?;
+    while let Some(piece) = pieces.next().await {
+        writing.write(piece?).await?;
     }
-    writing.finish(app, subscription, name, "media_output", app.clock.now() + LONGEST).await
+    let name = address.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    writing.finish(app, subscription, name, "media_input", app.clock.now() + COPY).await
+}
+
+/// An address by which a service reads a file without a key of ours: the storage's own, else one of ours.
+pub async fn link(
+    app: &App,
+    subscription: SubscriptionId,
+    file: &File,
+    lifetime: SignedDuration,
+) -> Result<String, Problem> {
+    let (now, name) = (app.clock.now(), blob(subscription, &file.id));
+    let until = (now + lifetime).min(file.expires);
+    if let Some(link) = app.blobs.link(CONTAINER, &name, Access::Read, now, until).await.map_err(unavailable)? {
+        return Ok(link);
+    }
+    let token = app.random.token();
+    repo::save_link(app, &token, &repo::Link { subscription, file: file.id.clone(), until }).await?;
+    Ok(app.settings.absolute(&format!("/media/links/{token}")))
+}
+
+/// What an address of ours leads to, while it is valid.
+pub async fn linked(app: &App, token: &str) -> Result<(SubscriptionId, File), Problem> {
+    let link = repo::link(app, token).await?.filter(|link| link.until > app.clock.now());
+    let Some(link) = link else { return Err(Problem::not_found()) };
+    let file = repo::file(app, link.subscription, &link.file).await?.ok_or_else(Problem::not_found)?;
+    Ok((link.subscription, file))
+}
+
+/// A file of a customer that is read as it is needed.
+#[derive(Debug)]
+struct Kept {
+    app: Arc<App>,
+    subscription: SubscriptionId,
+    file: File,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Stored for Kept {
+    fn length(&self) -> u64 {
+        self.file.bytes
+    }
+
+    fn read_at(&self, at: u64) -> std::io::Result<Bytes> {
+        let piece = read(&self.app, self.subscription, &self.file, at..self.file.bytes.min(at + PIECE));
+        self.runtime.block_on(piece).map_err(|problem| std::io::Error::other(problem.to_string()))
+    }
+
+    fn pieces(&self) -> Pieces {
+        pieces(Arc::clone(&self.app), self.subscription, self.file.clone(), 0..self.file.bytes)
+    }
+}
+
+/// The sound of a file: here where it is small, else as it is needed.
+pub async fn sound(app: &Arc<App>, subscription: SubscriptionId, file: &File) -> Result<Sound, Problem> {
+    if file.bytes <= HELD {
+        return Ok(Sound::Whole(read(app, subscription, file, 0..file.bytes).await?));
+    }
+    let (app, file, runtime) = (Arc::clone(app), file.clone(), tokio::runtime::Handle::current());
+    Ok(Sound::Stored(Arc::new(Kept { app, subscription, file, runtime })))
 }
 
 /// The file of an id, if the subscription has it.
@@ -206,13 +300,7 @@ pub async fn expire(app: &App) -> Result<usize, Problem> {
 }
 
 /// A file's bytes as a stream of pieces, so that nobody holds a gigabyte.
-pub fn stream(
-    app: Arc<App>,
-    subscription: SubscriptionId,
-    file: File,
-    range: std::ops::Range<u64>,
-) -> crate::foundation::web::Body {
-    const PIECE: u64 = 1024 * 1024;
+pub fn pieces(app: Arc<App>, subscription: SubscriptionId, file: File, range: std::ops::Range<u64>) -> Pieces {
     let pieces = futures_util::stream::unfold((app, range.start), move |(app, at)| {
         let (file, end) = (file.clone(), range.end);
         async move {
@@ -240,7 +328,5 @@ pub fn stream(
             }
         }
     });
-    crate::foundation::web::Body::Stream(Box::pin(futures_util::stream::poll_fn(move |context| {
-        receiver.poll_recv(context)
-    })))
+    Box::pin(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)))
 }
