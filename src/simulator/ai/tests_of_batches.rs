@@ -1,0 +1,1 @@
+//! Batch transcription and batch synthesis at Azure Speech, over real HTTP.
