@@ -83,7 +83,8 @@ pub struct Switches {
     /// The next so many streams end in good order but without `[DONE]`.
     pub ai_no_done_next: u32,
     /// After how many pieces of content a stream is broken by one of the three above; audio is cut after so many pieces
-    /// of 8 KiB, results of batch jobs after so many of 64 KiB. Nothing: half way, or for a missing `[DONE]` after everything else.
+    /// of 8 KiB, results of batch jobs after so many of 64 KiB. Nothing: half way, or for a missing `[DONE]` after
+    /// everything else.
     pub ai_cut_after_chunks: Option<u32>,
     /// The next so many answers that should report usage do not.
     pub ai_no_usage_next: u32,

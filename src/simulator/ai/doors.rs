@@ -151,8 +151,11 @@ impl Door {
     }
 
     /// Under which name its requests are counted.
-    pub fn label(self) -> &'static str {
+    pub fn label(self, method: &Method) -> &'static str {
         match self {
+            Door::Batch if *method == Method::DELETE => "ai.speech.batch.delete",
+            Door::BatchSynthesis if *method == Method::PUT => "ai.speech.batch_synthesis.create",
+            Door::BatchSynthesis if *method == Method::DELETE => "ai.speech.batch_synthesis.delete",
             Door::Chat(_) => "ai.chat",
             Door::Embeddings(_) => "ai.embeddings",
             Door::Audio(_, Task::Transcribe) => "ai.transcriptions",

@@ -101,7 +101,7 @@ impl Simulator {
 
 pub async fn answer(simulator: &Simulator, door: Door, request: &Request) -> Answer {
     let answer = if door.takes(&request.method) {
-        simulator.count(door.label());
+        simulator.count(door.label(&request.method));
         serve(simulator, door, request).await.unwrap_or_else(|refusal| refusal.map(Body::Whole))
     } else {
         numbered(405, "This method is not allowed here.").map(Body::Whole)

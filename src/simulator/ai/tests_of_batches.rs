@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use warp::{Filter as _, Reply as _};
 
 use super::measure::measure;
@@ -20,6 +21,11 @@ const VERSION: &str = "api-version=2024-11-15";
 
 /// Where inputs lie: `/{milliseconds}/{what}`. It counts how often somebody came.
 async fn inputs() -> (String, Arc<AtomicUsize>) {
+    inputs_behind(Arc::new(Semaphore::new(Semaphore::MAX_PERMITS))).await
+}
+
+/// Inputs that are given out only as the gate lets them.
+async fn inputs_behind(gate: Arc<Semaphore>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let visits = Arc::new(AtomicUsize::new(0));
@@ -40,7 +46,14 @@ async fn inputs() -> (String, Arc<AtomicUsize>) {
             _ => warp::http::StatusCode::NOT_FOUND.into_response(),
         }
     });
-    tokio::spawn(warp::serve(route).incoming(listener).run());
+    let gated = route.then(move |reply: warp::reply::Response| {
+        let gate = gate.clone();
+        async move {
+            gate.acquire().await.unwrap().forget();
+            reply
+        }
+    });
+    tokio::spawn(warp::serve(gated).incoming(listener).run());
     (base, visits)
 }
 
@@ -153,6 +166,28 @@ async fn a_transcription_starts_runs_and_succeeds_by_the_clock() {
     assert_eq!((call.deployment.as_str(), call.kind), ("speech-batch", AiKind::Transcription));
     assert!(call.audio_ms == 9_000 && call.finished);
     assert_eq!(world.simulator.request_count("ai.speech.batch.submit"), 1);
+}
+
+#[tokio::test]
+async fn a_slow_input_holds_nobody_up_and_is_fetched_once() {
+    let world = World::start().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let (base, visits) = inputs_behind(gate.clone()).await;
+    let job = world.submit(&order(&[format!("{base}/1000/wav")])).await;
+    world.pass(4);
+    for _ in 0..3 {
+        assert_eq!(world.state(&job).await, "Running");
+    }
+    while visits.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.pass(1);
+    // It would be over by the clock, and whoever asks waits for a while.
+    let asked = world.batch(Method::GET, job["self"].as_str().unwrap()).timeout(Duration::from_millis(100));
+    assert!(asked.send().await.is_err() && world.simulator.ai_calls().is_empty());
+    gate.add_permits(10);
+    assert_eq!(world.state(&job).await, "Succeeded");
+    assert_eq!((visits.load(Ordering::SeqCst), world.simulator.ai_calls().len()), (1, 1));
 }
 
 #[tokio::test]
@@ -459,6 +494,8 @@ async fn a_synthesis_says_its_characters_and_gives_its_audio() {
         assert_eq!(answer(world.synthesis(Method::DELETE, "job-1")).await.0, 204);
     }
     assert_eq!(answer(world.synthesis(Method::GET, "job-1")).await.0, 404);
+    assert_eq!(world.simulator.request_count("ai.speech.batch_synthesis.create"), 2);
+    assert_eq!(world.simulator.request_count("ai.speech.batch_synthesis.delete"), 2);
 }
 
 #[tokio::test]
