@@ -38,6 +38,7 @@ mod spoken;
 mod ssml;
 mod stream;
 mod synthesis_batch;
+mod synthesis_batch_order;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
