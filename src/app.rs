@@ -14,7 +14,7 @@ use crate::foundation::rng::Random;
 use crate::foundation::settings::{Settings, Storage, StorageAccount};
 use crate::fulfillment::{Changes, MarketplaceClient};
 use crate::identity::{RememberedKeys, SignInClient, SigningKeys};
-use crate::media::Turns;
+use crate::media;
 use crate::metering::{Catalogue, Lanes};
 use crate::pages::Pages;
 use crate::queue::{AzureQueues, EmbeddedQueues, QueueError, Queues};
@@ -48,8 +48,8 @@ pub struct App {
     pub ai: Option<AiClient>,
     /// Keys of customers' programs, read a moment ago.
     pub api_keys: RememberedKeys,
-    /// Media jobs that are worked on here.
-    pub turns: Turns,
+    /// What is known here of media jobs and files.
+    pub media: media::Memory,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -170,7 +170,7 @@ impl App {
             changes: Changes::default(),
             ai,
             api_keys: RememberedKeys::default(),
-            turns: Turns::default(),
+            media: media::Memory::default(),
         }))
     }
 }

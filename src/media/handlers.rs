@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::model::file::File;
-use super::service::{files, jobs};
+use super::service::{files, jobs, storage, uploads};
 use crate::app::App;
 use crate::foundation::ids::{JobId, SubscriptionId};
 use crate::foundation::problem::{JobError, Problem};
@@ -22,6 +22,18 @@ const ASK_AGAIN: &str = "2";
 /// `POST /v1/files`.
 pub async fn create_file(app: Arc<App>, request: Request, key: ApiKey, body: Incoming) -> Result<Response, Problem> {
     let file = files::upload(&app, key.subscription, &request, body).await?;
+    Ok(json(StatusCode::OK, &file.shown()))
+}
+
+/// `POST /v1/media/uploads`.
+pub async fn create_upload(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let upload = uploads::create(&app, key.subscription, &request.json()?).await?;
+    Ok(json(StatusCode::CREATED, &upload))
+}
+
+/// `POST /v1/media/uploads/{file}/complete`.
+pub async fn complete_upload(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let file = uploads::complete(&app, key.subscription, request.param("file")).await?;
     Ok(json(StatusCode::OK, &file.shown()))
 }
 
@@ -208,6 +220,13 @@ pub async fn revive_jobs(app: Arc<App>) -> Result<(), JobError> {
     if revived > 0 {
         tracing::warn!(jobs = revived, "media jobs had come to a stop and go on");
     }
+    Ok(())
+}
+
+/// Hourly: what was stored in the hours before.
+pub async fn meter_storage(app: Arc<App>) -> Result<(), JobError> {
+    let recorded = storage::meter(&app).await.map_err(JobError::retry)?;
+    tracing::debug!(recorded, "stored files were recorded");
     Ok(())
 }
 

@@ -9,10 +9,23 @@
 //! done, and passes the job on with another message: so no job holds up the others, and a step that comes twice, or dies,
 //! bills nothing twice. `docs/MEDIA.md` tells the whole way.
 
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use crate::foundation::ids::SubscriptionId;
+
 pub mod handlers;
 pub mod model;
 mod repo;
 mod service;
 
-pub use service::fairness::Turns;
+/// What this process remembers.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Jobs that are worked on here.
+    turns: service::fairness::Turns,
+    /// Subscriptions that are listed as owners of files.
+    owners: Mutex<HashSet<SubscriptionId>>,
+}
+
 pub use service::jobs::{given_up, recent, resubmit, running};

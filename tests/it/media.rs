@@ -141,9 +141,7 @@ async fn images_are_analysed_in_bulk_and_each_has_its_line_and_its_price() {
         (upload(&program, &png(60, 60), "good.png").await, upload(&program, b"no image", "bad.png").await);
     let mut items: Vec<Value> = (0..20).map(|_| json!({ "file_id": good })).collect();
     items.push(json!({ "file_id": bad }));
-    let private = |address: &str| {
-        json!({ "kind": "image-analysis", "options": { "features": "tags" }, "input": { "items": [{ "url": address }] } })
-    };
+    let private = |address: &str| json!({ "kind": "image-analysis", "options": { "features": "tags" }, "input": { "items": [{ "url": address }] } });
     for address in ["https://127.0.0.1/secret", "http://example.com/", "https://user:word@example.com/", "nonsense"] {
         let (status, answer) = program.post("media/jobs", &private(address)).await;
         assert_eq!((status, &answer["error"]["code"]), (400, &json!("invalid_url")), "{address}");

@@ -275,6 +275,8 @@ pub enum DeploymentsError {
     Deployment { model: String, error: String },
     #[error("model `{0}` counts on different meters in its deployments")]
     Mixed(String),
+    #[error("the catalogue has no meter `{0}`, so storage could not be billed")]
+    Storage(String),
     #[error("the cost `{0}` has no price, or its dates do not ascend")]
     Cost(String),
 }
@@ -287,6 +289,11 @@ struct File {
     costs: Costs,
     #[serde(default)]
     limits: PlanLimits,
+    #[serde(default)]
+    files: PlanLimits<FileLimits>,
+    /// The meter of stored files, in bytes and hours.
+    #[serde(default)]
+    storage: Option<String>,
 }
 
 /// All deployments, in the order in which they are asked, with what they cost and how fast they may be called.
@@ -295,6 +302,9 @@ pub struct Deployments {
     list: Vec<Arc<Deployment>>,
     pub costs: Costs,
     pub limits: PlanLimits,
+    pub files: PlanLimits<FileLimits>,
+    /// On which stored bytes count, for each hour; none: storage is not billed.
+    pub storage: Option<String>,
 }
 
 /// What the publisher pays, by the names that deployments use, oldest first.
@@ -302,15 +312,36 @@ pub type Costs = BTreeMap<String, Vec<super::costs::Cost>>;
 
 /// Limits of a subscription by its plan.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PlanLimits {
-    default: Limits,
-    plans: BTreeMap<String, Limits>,
+#[serde(deny_unknown_fields, default, bound(deserialize = "T: Deserialize<'de> + Default"))]
+pub struct PlanLimits<T = Limits> {
+    default: T,
+    plans: BTreeMap<String, T>,
 }
 
-impl PlanLimits {
-    pub fn of(&self, plan: &str) -> Limits {
+impl<T: Clone> PlanLimits<T> {
+    pub fn of(&self, plan: &str) -> T {
         self.plans.get(plan).unwrap_or(&self.default).clone()
+    }
+}
+
+/// What files a subscription may have.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FileLimits {
+    /// Of one file; none: as large as the installation takes (`MEDIA_FILE_MIB`).
+    pub mib: Option<u64>,
+    /// Such as `audio/*` or `image/png`; none: any.
+    pub types: Vec<String>,
+}
+
+impl FileLimits {
+    pub fn allows(&self, content_type: &str) -> bool {
+        let plain = content_type.split(';').next().unwrap_or_default();
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(start) => plain.starts_with(start),
+            None => plain == pattern,
+        };
+        self.types.is_empty() || self.types.iter().any(fits)
     }
 }
 
@@ -340,7 +371,11 @@ impl Deployments {
                 return Err(DeploymentsError::Mixed(entry.model.clone()));
             }
         }
-        Ok(Self { list: list.into_iter().map(Arc::new).collect(), costs: file.costs, limits: file.limits })
+        if let Some(meter) = file.storage.as_ref().filter(|meter| !known.meters.contains(&meter.as_str())) {
+            return Err(DeploymentsError::Storage(meter.clone()));
+        }
+        let list = list.into_iter().map(Arc::new).collect();
+        Ok(Self { list, costs: file.costs, limits: file.limits, files: file.files, storage: file.storage })
     }
 
     /// The deployments of a model, the first to be asked first.
@@ -379,6 +414,16 @@ mod tests {
             parsed(dated).unwrap().of("chat", Kind::Chat)[0].address(),
             "https://x.example/openai/deployments/d/chat/completions?api-version=2024-10-21"
         );
+    }
+
+    #[test]
+    fn files_are_limited_by_their_type() {
+        let limits =
+            |types: &[&str]| FileLimits { mib: None, types: types.iter().map(|&one| one.to_owned()).collect() };
+        assert!(
+            limits(&[]).allows("image/png") && limits(&["audio/*", "text/plain"]).allows("text/plain; charset=utf-8")
+        );
+        assert!(limits(&["audio/*"]).allows("audio/wav") && !limits(&["audio/*"]).allows("image/png"));
     }
 
     #[test]

@@ -138,16 +138,16 @@ pub fn scope(kind: Kind) -> Scope {
 }
 
 /// The plan of a subscription that is served now.
-async fn served(app: &App, key: &ApiKey) -> Result<String, Problem> {
-    let row = fulfillment::find(app, key.subscription).await?;
+pub async fn served(app: &App, subscription: SubscriptionId) -> Result<String, Problem> {
+    let row = fulfillment::find(app, subscription).await?;
     match row {
         Some(row) if row.facts.status == Status::Subscribed => Ok(row.facts.plan_id),
         Some(row) if row.facts.status == Status::Suspended => Err(Problem::forbidden(
             "subscription_suspended",
-            "The subscription of this key is suspended; usually a payment has failed.",
+            "The subscription is suspended; usually a payment has failed.",
         )
-        .remedy("The purchaser settles it in the Azure portal; the key works again by itself.")),
-        _ => Err(Problem::forbidden("subscription_ended", "The subscription of this key is not active.")
+        .remedy("The purchaser settles it in the Azure portal; its keys work again by themselves.")),
+        _ => Err(Problem::forbidden("subscription_ended", "The subscription is not active.")
             .remedy("Use a key of an active subscription.")),
     }
 }
@@ -181,7 +181,7 @@ pub async fn allowed(
     let known = ai.terms.get(&subject, now).filter(|(then, _)| *then == changes).map(|(_, terms)| terms);
     let plan = match &known {
         Some(_) => String::new(),
-        None => served(app, key).await?,
+        None => served(app, key.subscription).await?,
     };
     let deployments = ai.deployments.of(model, kind);
     let Some(first) = deployments.first() else {

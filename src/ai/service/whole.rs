@@ -18,10 +18,12 @@ use super::meter::Call;
 use super::speaking;
 use super::vision::{self, Source};
 pub use crate::ai::model::audio::{Audio, LARGEST_BATCH, Pieces, Sound, Stored};
+pub use crate::ai::model::deployments::FileLimits;
 use crate::ai::model::deployments::Kind;
 use crate::ai::model::used::{Part, Used};
 use crate::ai::model::vision as images;
 use crate::app::App;
+use crate::foundation::ids::SubscriptionId;
 use crate::foundation::outbound::FetchError;
 use crate::foundation::problem::Problem;
 use crate::identity::ApiKey;
@@ -34,6 +36,17 @@ pub const LARGEST_IMAGE: usize = images::LARGEST;
 /// Whether a key may call a model now: asked before something is put in a queue. Gives the currency of its prices.
 pub async fn may_call(app: &Arc<App>, key: &ApiKey, model: &str, kind: Kind) -> Result<String, Problem> {
     Ok(admission::allowed(app, key, model, kind).await?.0.currency.clone())
+}
+
+/// What files a subscription may have that is served now.
+pub async fn file_limits(app: &App, subscription: SubscriptionId) -> Result<FileLimits, Problem> {
+    let plan = admission::served(app, subscription).await?;
+    Ok(app.ai.as_ref().map(|ai| ai.deployments.files.of(&plan)).unwrap_or_default())
+}
+
+/// The meter on which stored bytes count, for each hour.
+pub fn storage_meter(app: &App) -> Option<&str> {
+    app.ai.as_ref()?.deployments.storage.as_deref()
 }
 
 pub fn check_format(format: &str) -> Result<(), Problem> {

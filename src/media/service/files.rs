@@ -7,13 +7,13 @@ use futures_util::StreamExt as _;
 use http::{StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::ai::whole::{self, Pieces, Sound, Stored};
+use crate::ai::whole::{self, FileLimits, Pieces, Sound, Stored};
 use crate::app::App;
 use crate::blobs::{Access, BlobError, BlobWriter};
 use crate::foundation::ids::{FileId, SubscriptionId};
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Incoming, Request};
-use crate::media::model::file::{File, clean_name, content_type};
+use crate::media::model::file::{File, Upload, clean_name, content_type};
 use crate::media::repo;
 
 const CONTAINER: &str = "media-files";
@@ -30,6 +30,8 @@ const PIECE: u64 = 1024 * 1024;
 const HELD: u64 = 4 * 1024 * 1024;
 /// A copy of what was at a customer's address is needed for so long at most.
 const COPY: SignedDuration = SignedDuration::from_hours(26);
+/// A direct upload may be written for so long after it became a file.
+pub const OPEN: SignedDuration = SignedDuration::from_hours(2);
 /// The purpose of results.
 const RESULT: &str = "media_output";
 
@@ -87,6 +89,7 @@ impl Writing {
             bytes: self.length,
             created: app.clock.now(),
             expires,
+            direct: false,
         };
         self.writer.finish().await.map_err(unavailable)?;
         repo::save_file(app, subscription, &file).await?;
@@ -104,7 +107,8 @@ pub async fn upload(
     let wrong = |text: String| Problem::bad_request("invalid_form", text);
     let boundary = multer::parse_boundary(request.header(header::CONTENT_TYPE).unwrap_or_default())
         .map_err(|_| wrong("The body must be multipart/form-data, with a file.".to_owned()))?;
-    let largest = app.settings.media_file_limit;
+    let limits = whole::file_limits(app, subscription).await?;
+    let largest = largest(app, &limits);
     let mut parts = multer::Multipart::new(body, boundary);
     let unread = |error: multer::Error| match error {
         // What our own reading of the body found wrong.
@@ -124,10 +128,13 @@ pub async fn upload(
                 while let Some(piece) = part.chunk().await.map_err(unread)? {
                     writing.write(piece).await?;
                     if writing.length > largest {
-                        let title = format!("The file is larger than {} MiB.", largest / 1024 / 1024);
-                        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "file_too_large", title).field("file"));
+                        return Err(too_large(largest).field("file"));
+                    }
+                    if writing.head.len() == HEAD {
+                        check_type(&limits, content_type(&writing.head, &name))?;
                     }
                 }
+                check_type(&limits, content_type(&writing.head, &name))?;
                 written = Some((writing, name));
             }
             "purpose" => purpose = small(&mut part).await.map_err(unread)?,
@@ -139,23 +146,94 @@ pub async fn upload(
         return Err(Problem::bad_request("missing_field", "`file` is missing.").field("file"));
     };
     if writing.length == 0 {
-        return Err(Problem::bad_request("empty_file", "The file is empty.").field("file"));
+        return Err(empty());
     }
-    let lifetime = match seconds {
-        None => LONGEST,
-        Some(text) => text
-            .trim()
-            .parse()
-            .ok()
-            .filter(|seconds| (3600..=LONGEST.as_secs()).contains(seconds))
-            .map(SignedDuration::from_secs)
-            .ok_or_else(|| {
-                Problem::bad_request("invalid_value", "A file is kept from 3,600 to 2,592,000 seconds.")
-                    .field("expires_after")
-            })?,
-    };
+    let lifetime = lifetime(seconds.as_deref())?;
     let purpose = if purpose.is_empty() { "user_data" } else { &purpose };
     writing.finish(app, subscription, &name, purpose, app.clock.now() + lifetime).await
+}
+
+/// The largest file that a subscription may have, in bytes.
+pub fn largest(app: &App, limits: &FileLimits) -> u64 {
+    let most = app.settings.media_file_limit;
+    limits.mib.map_or(most, |mib| most.min(mib.saturating_mul(1024 * 1024)))
+}
+
+pub fn too_large(largest: u64) -> Problem {
+    let title = format!("The file is larger than {} MiB.", largest / 1024 / 1024);
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "file_too_large", title)
+}
+
+pub fn empty() -> Problem {
+    Problem::bad_request("empty_file", "The file is empty.").field("file")
+}
+
+fn check_type(limits: &FileLimits, content_type: &str) -> Result<(), Problem> {
+    if limits.allows(content_type) {
+        return Ok(());
+    }
+    let title = format!("Files of the type {content_type} are not part of this plan.");
+    let remedy = format!("It takes {}.", limits.types.join(", "));
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "file_type_not_allowed", title).remedy(remedy).field("file"))
+}
+
+/// How long a file is kept: so many seconds, or as long as files are.
+pub fn lifetime(seconds: Option<&str>) -> Result<SignedDuration, Problem> {
+    let Some(text) = seconds else { return Ok(LONGEST) };
+    let seconds = text.trim().parse().ok().filter(|seconds| (3600..=LONGEST.as_secs()).contains(seconds));
+    seconds.map(SignedDuration::from_secs).ok_or_else(|| {
+        let title = "A file is kept from 3,600 to 2,592,000 seconds.";
+        Problem::bad_request("invalid_value", title).field("expires_after")
+    })
+}
+
+/// Where the customer may put the bytes of a file to be; None where the storage takes none but ours.
+pub async fn upload_link(
+    app: &App,
+    subscription: SubscriptionId,
+    id: &FileId,
+    until: Timestamp,
+) -> Result<Option<String>, Problem> {
+    let (now, name) = (app.clock.now(), blob(subscription, id));
+    app.blobs.link(CONTAINER, &name, Access::Create, now, until).await.map_err(unavailable)
+}
+
+/// How many bytes the storage has of a file.
+pub async fn stored(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<Option<u64>, Problem> {
+    let info = app.blobs.info(CONTAINER, &blob(subscription, id)).await.map_err(unavailable)?;
+    Ok(info.map(|info| info.length))
+}
+
+/// What was put into the storage becomes a file.
+pub async fn adopt(
+    app: &App,
+    subscription: SubscriptionId,
+    upload: &Upload,
+    bytes: u64,
+    limits: &FileLimits,
+) -> Result<File, Problem> {
+    let Upload { id, name, purpose, expires, .. } = upload.clone();
+    let mut file =
+        File { id, name, purpose, bytes, content_type: String::new(), created: app.clock.now(), expires, direct: true };
+    let head = read(app, subscription, &file, 0..HEAD as u64).await?;
+    content_type(&head, &file.name).clone_into(&mut file.content_type);
+    if let Err(problem) = check_type(limits, &file.content_type) {
+        delete(app, subscription, &file.id).await?;
+        return Err(problem);
+    }
+    repo::save_file(app, subscription, &file).await?;
+    Ok(file)
+}
+
+/// A file that somebody else may still write, with the length that it really has.
+pub async fn checked(app: &App, subscription: SubscriptionId, mut file: File) -> Result<File, Problem> {
+    let bytes = stored(app, subscription, &file.id).await?.unwrap_or(0);
+    if bytes != file.bytes {
+        tracing::warn!(file = %file.id, %subscription, bytes, "a direct upload was written again after it was a file");
+        file.bytes = bytes;
+        repo::save_file(app, subscription, &file).await?;
+    }
+    Ok(file)
 }
 
 /// A field of a few characters.
@@ -285,10 +363,12 @@ pub async fn expire(app: &App) -> Result<usize, Problem> {
     let (mut at, mut removed) = (repo::ends_looked_at(app).await?.unwrap_or(now - FIRST_LOOK), 0);
     loop {
         for (subscription, id, line) in repo::ended(app, at).await? {
-            // The line stands under the hour after the end, so it is over now.
-            delete(app, subscription, &id).await?;
+            // The line stands under the hour after the end, so it is over now; unless the file was written again since.
+            if repo::file(app, subscription, &id).await?.is_none() {
+                delete(app, subscription, &id).await?;
+                removed += 1;
+            }
             repo::end_done(app, at, line).await?;
-            removed += 1;
         }
         // The current hour is looked at again: lines may still be added to it.
         if at + HOUR > now {

@@ -6,7 +6,9 @@ mod end;
 pub mod fairness;
 pub mod files;
 pub mod jobs;
+pub mod storage;
 mod turn;
+pub mod uploads;
 mod work;
 
 pub use end::setback;

@@ -33,7 +33,7 @@ const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(5);
 /// try finds it free.
 pub async fn run(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -> Result<(), Problem> {
     let began = app.clock.now();
-    let place = match app.turns.enter(subscription, began) {
+    let place = match app.media.turns.enter(subscription, began) {
         Ok(place) => place,
         Err(wait) => return jobs::send(app, subscription, id, wait).await,
     };

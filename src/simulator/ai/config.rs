@@ -65,7 +65,7 @@ impl AiConfig {
         }
         let price = |per: u64, price: &str| json!({ "per": per, "price": price });
         let since = |prices: Value| json!([{ "from": "2026-01-01", "prices": prices }]);
-        json!({ "deployments": list, "costs": {
+        json!({ "deployments": list, "storage": "stored_byte_hours", "costs": {
             "chat": since(json!({ "input": price(1_000_000, "2"), "cached_input": price(1_000_000, "0.5"), "output": price(1_000_000, "8") })),
             "embeddings": since(json!({ "input": price(1_000_000, "0.13") })),
             "transcription": since(json!({ "audio_ms": price(3_600_000, "0.36") })),
