@@ -23,7 +23,7 @@ mod service;
 #[derive(Debug, Default)]
 pub struct Memory {
     /// Jobs that are worked on here.
-    turns: service::fairness::Turns,
+    pub turns: service::fairness::Turns,
     /// Subscriptions that are listed as owners of files.
     owners: Mutex<HashSet<SubscriptionId>>,
 }

@@ -9,40 +9,40 @@ use crate::support::ai::Program;
 use crate::support::app::TestApp;
 use crate::support::gate::Act;
 
-async fn upload(program: &Program, bytes: &[u8], name: &str) -> String {
+pub async fn upload(program: &Program, bytes: &[u8], name: &str) -> String {
     let answer = program.upload("files", bytes, name, &[("purpose", "user_data")]).await;
     let (status, file) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
     assert_eq!((status, file["bytes"].as_u64()), (200, Some(bytes.len() as u64)), "{file}");
     file["id"].as_str().unwrap().to_owned()
 }
 
-async fn get(program: &Program, path: &str) -> reqwest::Response {
+pub async fn get(program: &Program, path: &str) -> reqwest::Response {
     program.http.get(format!("{}/v1/{path}", program.address)).bearer_auth(&program.key).send().await.unwrap()
 }
 
-async fn seen(program: &Program, path: &str) -> Value {
+pub async fn seen(program: &Program, path: &str) -> Value {
     let answer = get(program, path).await;
     assert_eq!(answer.status(), 200, "{path}: {}", answer.text().await.unwrap());
     answer.json().await.unwrap()
 }
 
-async fn remove(program: &Program, path: &str) -> u16 {
+pub async fn remove(program: &Program, path: &str) -> u16 {
     let request = program.http.delete(format!("{}/v1/{path}", program.address)).bearer_auth(&program.key);
     request.send().await.unwrap().status().as_u16()
 }
 
-async fn submit(program: &Program, body: &Value) -> String {
+pub async fn submit(program: &Program, body: &Value) -> String {
     let (status, job) = program.post("media/jobs", body).await;
     assert_eq!((status, job["status"].as_str()), (202, Some("queued")), "{job}");
     job["id"].as_str().unwrap().to_owned()
 }
 
-async fn over(app: &TestApp, program: &Program, job: &str) -> Value {
+pub async fn over(app: &TestApp, program: &Program, job: &str) -> Value {
     app.settle().await;
     seen(program, &format!("media/jobs/{job}")).await
 }
 
-async fn start() -> (TestApp, Uuid, Program) {
+pub async fn start() -> (TestApp, Uuid, Program) {
     let app = TestApp::with_ai().await;
     let (id, _) = app.buy("metered", None).await;
     let program = Program::of(&app, id).await;

@@ -23,7 +23,7 @@ use crate::identity::ApiKey;
 /// What is to be transcribed.
 #[derive(Debug)]
 pub struct Recording<'a> {
-    /// What its record begins with; the transcription's name at the service, too.
+    /// What its record begins with.
     pub call: &'a str,
     pub key: &'a ApiKey,
     pub model: &'a str,
@@ -67,10 +67,12 @@ impl Recording<'_> {
     }
 }
 
-/// Hands a recording over, by an address from which the service fetches it. `again`: an earlier try may have got through.
+/// Hands a recording over, by an address from which the service fetches it. `again`: an earlier try of the same name may
+/// have got through.
 pub async fn submit(
     app: &Arc<App>,
     recording: &Recording<'_>,
+    name: &str,
     address: &str,
     again: bool,
 ) -> Result<Transcription, Unanswered> {
@@ -79,7 +81,7 @@ pub async fn submit(
     let (mut call, deployments) = admit(app, &recording.intent(&|_| worst.clone(), Reserving::ForDays)).await?;
     let ai = client(app)?;
     let asking = ask(app, &call, &deployments, |deployment| {
-        let (name, hearing) = (recording.call, &hearing);
+        let hearing = &hearing;
         async move {
             let known = if again { ai.find_transcription(&deployment, name).await? } else { None };
             match known {

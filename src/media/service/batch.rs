@@ -18,6 +18,10 @@ use crate::media::repo;
 
 /// A service that has not begun, or not ended, after so long is not waited for any more.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+/// How often a recording is handed over.
+const TRIES: u32 = 3;
+/// Before it is handed over again.
+const AGAIN: Duration = Duration::from_secs(30);
 /// How often a transcription is asked about: often at first, then once a minute (AI services contract 2.4).
 const SOONEST: SignedDuration = SignedDuration::from_secs(5);
 const LATEST: SignedDuration = SignedDuration::from_mins(1);
@@ -58,7 +62,9 @@ async fn submit(app: &Arc<App>, job: &Job, call: &str, item: &mut Item, again: b
     let file = files::find(app, job.subscription, batch.source.as_str()).await?;
     let address = files::link(app, job.subscription, &file, LONGEST).await?;
     let (key, fields) = (payer(job), job.fields());
-    let under = batches::submit(app, &recording(call, &key, job, batch, &fields), &address, again).await?;
+    // Each try has a name of its own, or one that failed would be found again.
+    let name = format!("{call}.{}", item.tries);
+    let under = batches::submit(app, &recording(call, &key, job, batch, &fields), &name, &address, again).await?;
     batch.under = Some(under);
     Ok(Step::Waiting(Duration::from_secs(SOONEST.as_secs().unsigned_abs())))
 }
@@ -73,20 +79,23 @@ pub async fn go_on(app: &Arc<App>, job: &Job, call: &str, item: &mut Item) -> Re
     let failed = |code, text: String| Err(Unanswered::Problem(Problem::bad_request(code, text)));
     match batches::look(app, &recording, under).await? {
         Outcome::Waiting if waited > LONGEST => {
-            discard(app, job, item).await;
             failed("timeout", "The service did not finish it within a day.".to_owned())
         }
         Outcome::Waiting => {
             let wait = (waited / 2).clamp(SOONEST, LATEST);
             Ok(Step::Waiting(Duration::from_secs(wait.as_secs().unsigned_abs())))
         }
-        Outcome::Failed(text) => {
-            forget_copy(app, job, item).await;
-            failed("upstream_rejected", text)
+        // That it could not fetch the recording just then is one of its reasons.
+        Outcome::Failed(text) if item.tries < TRIES => {
+            tracing::info!(call, text, "a transcription failed; the recording is handed over again");
+            batches::discard(app, &recording, under).await;
+            item.tries += 1;
+            item.batch = Some(Batch { under: None, ..batch });
+            Ok(Step::Waiting(AGAIN))
         }
+        Outcome::Failed(text) => failed("upstream_rejected", text),
         Outcome::Done(Done { value: Transcript { text, extension }, price }) => {
             super::work::keep_transcript(app, job, item, &batch.name, &text, extension).await?;
-            discard(app, job, item).await;
             Ok(Step::Done(price))
         }
     }

@@ -7,7 +7,7 @@ use super::{assemble, batch, jobs};
 use crate::app::App;
 use crate::foundation::ids::{JobId, SubscriptionId};
 use crate::foundation::problem::Problem;
-use crate::media::model::job::{Job, Reason, State};
+use crate::media::model::job::{ItemState, Job, Reason, State};
 use crate::media::repo;
 use crate::store::{Etag, StoreError};
 
@@ -27,7 +27,7 @@ pub async fn end(app: &Arc<App>, mut job: Job, etag: Etag) -> Result<(), Problem
         let Some(last) = items.last() else { break };
         from = last.number + 1;
         job.count_anew(&items);
-        for item in &items {
+        for item in items.iter().filter(|item| item.state == ItemState::Waiting) {
             batch::discard(app, &job, item).await;
         }
     }

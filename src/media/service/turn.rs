@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt as _};
 use jiff::SignedDuration;
 
 use super::work::{self, Outcome};
-use super::{end, jobs};
+use super::{batch, end, jobs};
 use crate::app::App;
 use crate::foundation::ids::{JobId, SubscriptionId};
 use crate::foundation::problem::Problem;
@@ -137,7 +137,12 @@ async fn slice(app: &Arc<App>, job: Job) -> Result<Sliced, Problem> {
                     Outcome::Later(item, wait) => Item { again: Some(app.clock.now() + wait), ..item },
                 };
                 // Each as soon as it is done: what a dying process has finished need not be done again.
-                repo::save_items(&app, &job.id, std::slice::from_ref(&item)).await.map(|()| item)
+                repo::save_items(&app, &job.id, std::slice::from_ref(&item)).await?;
+                // Not before: who dies here finds the transcript again and has it made once.
+                if item.state != ItemState::Waiting {
+                    batch::discard(&app, &job, &item).await;
+                }
+                Ok::<_, Problem>(item)
             }
         })
         .collect();

@@ -78,7 +78,6 @@ pub async fn work(app: &Arc<App>, job: &Job, mut item: Item) -> Outcome {
             Outcome::Later(item, wait)
         }
         _ => {
-            batch::discard(app, job, &item).await;
             item.state = ItemState::Failed;
             Outcome::Settled(item)
         }
