@@ -214,7 +214,7 @@ pub async fn set_back(app: Arc<App>, text: String) -> Result<(), JobError> {
     super::service::setback(&app, message.subscription, &message.job).await.map_err(JobError::retry)
 }
 
-/// Every five minutes: jobs whose message was lost.
+/// Every minute: jobs whose message was lost.
 pub async fn revive_jobs(app: Arc<App>) -> Result<(), JobError> {
     let revived = super::service::revive(&app).await.map_err(JobError::retry)?;
     if revived > 0 {

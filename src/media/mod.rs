@@ -10,9 +10,10 @@
 //! bills nothing twice. `docs/MEDIA.md` tells the whole way.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use crate::foundation::ids::SubscriptionId;
+use crate::foundation::rng::Random;
 
 pub mod handlers;
 pub mod model;
@@ -26,6 +27,14 @@ pub struct Memory {
     pub turns: service::fairness::Turns,
     /// Subscriptions that are listed as owners of files.
     owners: Mutex<HashSet<SubscriptionId>>,
+    instance: OnceLock<String>,
+}
+
+impl Memory {
+    /// Tells this process from others.
+    fn instance(&self, random: &dyn Random) -> &str {
+        self.instance.get_or_init(|| random.token())
+    }
 }
 
 pub use service::jobs::{given_up, recent, resubmit, running};

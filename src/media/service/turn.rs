@@ -12,18 +12,21 @@ use super::{batch, end, jobs};
 use crate::app::App;
 use crate::foundation::ids::{JobId, SubscriptionId};
 use crate::foundation::problem::Problem;
+use crate::foundation::settings::Storage;
 use crate::media::model::job::{Item, ItemState, Job, State, Turn};
 use crate::media::repo;
 use crate::store::{Etag, StoreError};
 
 /// A turn is lost after so long without a word.
-const HELD: SignedDuration = SignedDuration::from_mins(5);
+const HELD: SignedDuration = SignedDuration::from_secs(90);
 /// It is renewed that often, however long a service takes.
-const RENEWED: Duration = Duration::from_secs(100);
+const RENEWED: Duration = Duration::from_secs(30);
 /// A turn takes no further slice after so long.
 const LONG: SignedDuration = SignedDuration::from_secs(20);
-/// A job that nobody has touched for so long is revived.
-const FORGOTTEN: SignedDuration = SignedDuration::from_mins(6);
+/// A job that nobody has touched for so long after it should have gone on is revived.
+const FORGOTTEN: SignedDuration = SignedDuration::from_mins(3);
+/// Between the process and the turn in the name of a holder.
+const BETWEEN: char = ':';
 /// Items that are looked at together.
 const SLICE: usize = 32;
 /// The longest wait for an item that is to be tried again.
@@ -37,7 +40,7 @@ pub async fn run(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -> Re
         Ok(place) => place,
         Err(wait) => return jobs::send(app, subscription, id, wait).await,
     };
-    let holder = app.random.token();
+    let holder = format!("{}{BETWEEN}{}", app.media.instance(&*app.random), app.random.token());
     let done = turn(app, subscription, id, &holder).await;
     if done.is_err()
         && let Ok(Some((mut job, etag))) = repo::job(app, subscription, id).await
@@ -52,13 +55,28 @@ pub async fn run(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -> Re
     done
 }
 
+/// An embedded store belongs to one process: whoever else holds a turn there is gone.
+fn is_orphaned(app: &App, turn: &Turn) -> bool {
+    let alone = matches!(app.settings.storage, Storage::Embedded { .. });
+    alone && turn.holder.split(BETWEEN).next() != Some(app.media.instance(&*app.random))
+}
+
 async fn turn(app: &Arc<App>, subscription: SubscriptionId, id: &JobId, holder: &str) -> Result<(), Problem> {
     let Some((mut job, etag)) = repo::job(app, subscription, id).await? else {
         return Ok(());
     };
     let began = app.clock.now();
+    if let Some(turn) = job.turn.take_if(|turn| is_orphaned(app, turn)) {
+        tracing::info!(job = %job.id, holder = turn.holder, "a turn is taken over from a process that has ended");
+    }
     if !job.take_turn(holder, began + HELD, began) {
-        return if job.state.is_over() { end::tell(app, &job).await } else { Ok(()) };
+        if job.state.is_over() {
+            return end::tell(app, &job).await;
+        }
+        // Its holder may have died, and this may be the message that it held.
+        let until = job.turn.as_ref().map_or(began, |turn| turn.until) + SignedDuration::from_secs(1);
+        let wait = Duration::try_from(until.duration_since(began)).unwrap_or_default();
+        return jobs::send(app, subscription, id, wait).await;
     }
     job.due = began + FORGOTTEN;
     let mut etag = match repo::save_job(app, &job, etag).await {
@@ -75,8 +93,9 @@ async fn turn(app: &Arc<App>, subscription: SubscriptionId, id: &JobId, holder: 
         job.count(&items);
         job.setbacks = 0;
         let now = app.clock.now();
+        let later = wait.map_or(SignedDuration::ZERO, |wait| SignedDuration::try_from(wait).unwrap_or_default());
         let on = wait.is_none() && (job.is_worked_off() || now.duration_since(began) < LONG);
-        job.due = now + FORGOTTEN;
+        job.due = now + later + FORGOTTEN;
         job.turn = if on { job.turn.take().map(|turn| Turn { until: now + HELD, ..turn }) } else { None };
         etag = match keep(app, &mut job, etag).await? {
             Some(etag) => etag,
