@@ -20,6 +20,7 @@ mod landing;
 mod ledger_law;
 mod media;
 mod media_faults;
+mod media_files;
 mod media_long;
 mod metering;
 mod parity;
