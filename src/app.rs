@@ -45,6 +45,8 @@ pub struct App {
     pub changes: Changes,
     /// The AI services; None when no deployments are named.
     pub ai: Option<AiClient>,
+    /// Reaches addresses that customers name; never a private one.
+    pub fetcher: outbound::Fetcher,
     /// Keys of customers' programs, read a moment ago.
     pub api_keys: RememberedKeys,
 }
@@ -144,12 +146,10 @@ impl App {
             settings.identity_client_id.clone(),
         ));
         let ai = match deployments(&settings, &catalogue)? {
-            Some(list) => {
-                let fetcher = outbound::Fetcher::new(settings.fetch_private_hosts.clone())?;
-                Some(AiClient::new(settings.ai_keys.clone(), list, identity, fetcher)?)
-            }
+            Some(list) => Some(AiClient::new(settings.ai_keys.clone(), list, identity)?),
             None => None,
         };
+        let fetcher = outbound::Fetcher::new(settings.fetch_private_hosts.clone())?;
         let lanes = Lanes::default();
         Ok(Arc::new(Self {
             settings,
@@ -166,6 +166,7 @@ impl App {
             lanes,
             changes: Changes::default(),
             ai,
+            fetcher,
             api_keys: RememberedKeys::default(),
         }))
     }

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Form, Incoming, Request, Response};
 use crate::identity::{ApiKey, Customer, MarketplaceCaller, Publisher, Role, Staff};
-use crate::{ai, fulfillment, health, identity, media, metering, pages, portal, staff};
+use crate::{ai, callbacks, fulfillment, health, identity, media, metering, pages, portal, staff};
 
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
 pub type Done = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
@@ -170,6 +170,9 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("RunMediaJob", Handler::Queue(|app, text| Box::pin(media::handlers::run_job(app, text)))),
     ("ReviveMediaJobs", Handler::Timer(|app| Box::pin(media::handlers::revive_jobs(app)))),
     ("ExpireMedia", Handler::Timer(|app| Box::pin(media::handlers::expire(app)))),
+    ("DeliverCallbacks", Handler::Queue(|app, text| Box::pin(callbacks::handlers::deliver(app, text)))),
+    ("ReviveCallbacks", Handler::Timer(|app| Box::pin(callbacks::handlers::revive(app)))),
+    ("ExpireCallbacks", Handler::Timer(|app| Box::pin(callbacks::handlers::expire(app)))),
     ("SubmitUsage", Handler::Timer(|app| Box::pin(metering::handlers::submit_usage(app)))),
     ("ReadBackUsage", Handler::Timer(|app| Box::pin(metering::handlers::read_back_usage(app)))),
     ("ReconcileSubscriptions", Handler::Timer(|app| Box::pin(fulfillment::handlers::reconcile_subscriptions(app)))),

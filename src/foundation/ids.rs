@@ -97,6 +97,10 @@ own_ids! {
     FileId = "file",
     /// A media job.
     JobId = "job",
+    /// Something that happened and is told to callback endpoints.
+    EventId = "evt",
+    /// A callback endpoint.
+    EndpointId = "ep",
     /// One request at our edge. Stands on error pages and in the log.
     RequestId = "req",
     /// One visit to the landing page: holds the purchase token while its owner signs in.
@@ -105,11 +109,22 @@ own_ids! {
     ChangeId = "chg",
 }
 
+impl EventId {
+    /// The id of what happened at `at`: the same for the same `tail`, and sorted by time like every other id.
+    pub fn fixed(at: Timestamp, tail: &[u8; 10]) -> Self {
+        Self(format!("evt_{}", with_tail(at, tail).simple()))
+    }
+}
+
 fn time_ordered(now: Timestamp, random: &dyn Random) -> Uuid {
     let mut tail = [0; 10];
     random.fill(&mut tail);
+    with_tail(now, &tail)
+}
+
+fn with_tail(now: Timestamp, tail: &[u8; 10]) -> Uuid {
     let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
+    uuid::Builder::from_unix_timestamp_millis(millis, tail).into_uuid()
 }
 
 #[cfg(test)]
@@ -126,6 +141,14 @@ mod tests {
         assert_eq!(late.as_str().parse::<VisitId>().unwrap(), late);
         assert!(late.as_str().parse::<ChangeId>().is_err());
         assert!("vis_../etc".parse::<VisitId>().is_err());
+    }
+
+    #[test]
+    fn the_same_event_has_the_same_id() {
+        let at = Timestamp::from_second(1_000).unwrap();
+        assert_eq!(EventId::fixed(at, &[7; 10]), EventId::fixed(at, &[7; 10]));
+        assert_ne!(EventId::fixed(at, &[7; 10]), EventId::fixed(at, &[8; 10]));
+        assert!(EventId::fixed(at, &[7; 10]).as_str().parse::<EventId>().is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Fetching what somebody else names. Their address must not become a way into our own network: names are resolved
-//! here, private addresses are taken out, and the connection goes to what was checked; each redirect is checked again.
+//! Fetching what somebody else names, and posting to where they say. Their address must not become a way into our own
+//! network: names are resolved here, private addresses are taken out, and the connection goes to what was checked; each
+//! redirect is checked again, and a post follows none.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,24 +13,34 @@ use url::{Host, Url};
 const MOST_REDIRECTS: usize = 3;
 const WHOLE: Duration = Duration::from_secs(30);
 
-/// Fetches public addresses only.
+/// Reaches public addresses only.
 #[derive(Debug)]
 pub struct Fetcher {
     http: reqwest::Client,
+    /// The same without redirects.
+    straight: reqwest::Client,
     allowed: Arc<Allowed>,
+}
+
+/// What a post was answered. Of a success nothing is read; of another answer the beginning.
+#[derive(Debug)]
+pub struct Posted {
+    pub status: http::StatusCode,
+    pub headers: http::HeaderMap,
+    pub beginning: Vec<u8>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error("The address can not be read; it must be https://host/path.")]
     Unreadable,
-    #[error("Only https addresses are fetched.")]
+    #[error("Only https addresses are used.")]
     Scheme,
     #[error("The address must not carry a user name or password.")]
     Credentials,
     #[error("The address, or one that it leads to, is not on the public internet.")]
     Private,
-    #[error("The address could not be fetched: {0}.")]
+    #[error("The address could not be reached: {0}.")]
     Failed(String),
     #[error("The address answered {0}.")]
     Status(http::StatusCode),
@@ -110,18 +121,50 @@ impl Fetcher {
                 Err(_) => attempt.error(NotPublic),
             }
         });
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(redirects)
-            .dns_resolver(Arc::new(Resolver(Arc::clone(&allowed))))
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(WHOLE)
-            // A pooled connection would be to an address of before.
-            .pool_max_idle_per_host(0)
-            .referer(false)
-            .user_agent(concat!("MediaGenie/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { http, allowed })
+        let client = |redirects| {
+            reqwest::Client::builder()
+                .no_proxy()
+                .redirect(redirects)
+                .dns_resolver(Arc::new(Resolver(Arc::clone(&allowed))))
+                .connect_timeout(Duration::from_secs(5))
+                .timeout(WHOLE)
+                // A pooled connection would be to an address of before.
+                .pool_max_idle_per_host(0)
+                .referer(false)
+                .user_agent(concat!("MediaGenie/", env!("CARGO_PKG_VERSION")))
+                .build()
+        };
+        let (http, straight) = (client(redirects)?, client(reqwest::redirect::Policy::none())?);
+        Ok(Self { http, straight, allowed })
+    }
+
+    /// Whether an address may be used, as far as it tells by itself: what a name stands for is seen when it is called.
+    pub fn check(&self, address: &str) -> Result<(), FetchError> {
+        let url = Url::parse(address).map_err(|_| FetchError::Unreadable)?;
+        self.allowed.check(&url)
+    }
+
+    /// Posts to an address, within a time. A redirect is an answer like every other.
+    pub async fn post(
+        &self,
+        address: &str,
+        headers: http::HeaderMap,
+        body: Bytes,
+        within: Duration,
+        most: usize,
+    ) -> Result<Posted, FetchError> {
+        let url = Url::parse(address).map_err(|_| FetchError::Unreadable)?;
+        self.allowed.check(&url)?;
+        let request = self.straight.post(url).headers(headers).body(body).timeout(within);
+        let mut response = request.send().await.map_err(failed)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut beginning = Vec::new();
+        while !status.is_success() && beginning.len() < most {
+            // The status stands, even if the body breaks off.
+            let Ok(Some(chunk)) = response.chunk().await else { break };
+            beginning.extend_from_slice(&chunk[..chunk.len().min(most - beginning.len())]);
+        }
+        Ok(Posted { status, headers, beginning })
     }
 
     /// What is at an address, up to a size.
