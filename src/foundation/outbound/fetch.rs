@@ -324,4 +324,29 @@ mod tests {
             assert!(error.contains(said), "{address}: {error}");
         }
     }
+
+    #[tokio::test]
+    async fn a_post_waits_no_longer_than_it_may_and_the_status_stands_whatever_the_body_does() {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let fetcher = Fetcher::new(vec![host.clone()]).unwrap();
+        let within = Duration::from_millis(200);
+        let post = || fetcher.post(&format!("http://{host}/"), http::HeaderMap::new(), Bytes::new(), within, 3);
+        // The kernel takes the connection, and nobody answers.
+        assert!(post().await.unwrap_err().to_string().contains("too long"));
+        let server = std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 1000]);
+                let _ = stream.write_all(b"HTTP/1.1 500 x\r\ncontent-length: 100\r\n\r\nnever");
+                open.push(stream);
+            }
+            open
+        });
+        let posted = post().await.unwrap();
+        assert_eq!((posted.status.as_u16(), posted.beginning.as_slice()), (500, b"nev".as_slice()));
+        drop(server.join());
+    }
 }
