@@ -416,3 +416,122 @@ async fn events_and_deliveries_end_after_thirty_days() {
     let left = world.app.host.app.rows.query(events, &world.owner.to_string(), &all, 10).await;
     assert!(left.unwrap().rows.is_empty());
 }
+
+#[tokio::test]
+async fn a_customer_adds_tests_rotates_and_removes_an_endpoint_in_the_portal() {
+    let receiver = Receiver::start().await;
+    let app = TestApp::with(&[("FETCH_PRIVATE_HOSTS", &receiver.host)]).await;
+    let (id, browser) = app.buy("team", Some(5)).await;
+    let list = format!("/portal/subscriptions/{id}/callbacks");
+    assert!(browser.get(&format!("/portal/subscriptions/{id}")).await.says(&list), "the subscription leads there");
+    let page = browser.get(&list).await;
+    assert!(page.says("There is no endpoint yet") && !page.says("usage.lost"), "{}", page.body);
+    for (url, said) in [
+        ("http://example.com/", "Only https"),
+        ("https://127.0.0.1/x", "public internet"),
+        ("https://[::ffff:10.0.0.1]/x", "public internet"),
+        ("https://localhost/x", "public internet"),
+        ("https://me:secret@example.com/", "user name"),
+        ("nonsense", "can not be read"),
+    ] {
+        let refused = browser.submit(&page, &list, &[("url", url), ("kind-job.failed", "on")]).await;
+        assert_eq!(refused.status, 400, "{url}");
+        assert!(refused.says(said) && refused.says("id=\"callback-url-wrong\""), "{url}: {}", refused.body);
+        assert!(refused.says("name=\"kind-job.failed\" value=\"on\" checked"), "what was typed stays");
+    }
+    let url = receiver.url("/hook");
+    let made = browser.submit(&page, &list, &[("url", &url), ("description", "<b>mine</b>")]).await;
+    assert!(made.status == 200 && made.says("This secret is shown only now"), "{}", made.body);
+    let secret_of = |page: &crate::support::browser::Page| {
+        let start = page.body.find("data-copy=\"whsec_").unwrap() + "data-copy=\"".len();
+        page.body[start..].split('"').next().unwrap().replace("&#x3d;", "=")
+    };
+    let secret = secret_of(&made);
+    let owner = Owner::Subscription(SubscriptionId(id));
+    let endpoint = callbacks::endpoints(&app.host.app, &owner).await.unwrap().remove(0);
+    let one = format!("{list}/{}", endpoint.id);
+    let page = browser.get(&one).await;
+    assert!(!page.says("whsec_") && !browser.get(&list).await.says("whsec_") && !page.says("<b>mine"));
+    // A test, whatever was chosen.
+    let sent = browser.submit(&page, &format!("{one}/test"), &[]).await;
+    assert!(sent.says("A test is on its way") && sent.says("data-refresh"), "{}", sent.body);
+    app.drain().await;
+    let got = receiver.take().remove(0);
+    assert!(got.is_signed_with(&secret) && got.json()["type"] == "webhook.test", "{got:?}");
+    let page = browser.get(&one).await;
+    assert!(page.says("Delivered") && page.says("204") && !page.says("data-refresh"), "{}", page.body);
+    let rotated = browser.submit(&page, &format!("{one}/rotate"), &[]).await;
+    assert!(rotated.says("new secret") && secret_of(&rotated) != secret);
+    let again = browser.submit(&page, &format!("{one}/resend"), &[]).await;
+    assert!(again.says("on its way again"), "{}", again.body);
+    app.drain().await;
+    let got = receiver.take().remove(0);
+    assert!(got.is_signed_with(&secret) && got.is_signed_with(&secret_of(&rotated)));
+    let bad = browser.submit(&page, &format!("{one}/recover"), &[("since", "2020-01-01")]).await;
+    assert!(bad.status == 400 && bad.says("callback-since-wrong"));
+    assert!(browser.submit(&page, &format!("{one}/recover"), &[]).await.says("missed events are on their way"));
+    app.drain().await;
+    let off = browser.submit(&page, &format!("{one}/disable"), &[]).await;
+    assert!(off.says("Somebody disabled it"), "{}", off.body);
+    assert!(browser.submit(&off, &format!("{one}/enable"), &[]).await.says("The endpoint is enabled"));
+    let kept = browser.submit(&page, &format!("{one}/delete"), &[]).await;
+    assert!(kept.status == 400 && kept.says("callback-confirm-wrong"));
+    assert_eq!(browser.submit(&page, &format!("{one}/delete"), &[("confirm", "yes")]).await.url.path(), list);
+    assert_eq!(browser.get(&one).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_foreign_customers_endpoint_does_not_exist() {
+    let app = TestApp::start().await;
+    let (id, browser) = app.buy("team", Some(5)).await;
+    let (other, _) = app.buy("team", Some(5)).await;
+    let owner = Owner::Subscription(SubscriptionId(id));
+    let (_, endpoint) = endpoint(&app, &owner, "https://example.com/", &[]).await;
+    let stranger = app.signed_in(&mediagenie::simulator::Person::fabrikam_buyer()).await;
+    let path = |id: uuid::Uuid| format!("/portal/subscriptions/{id}/callbacks/{}", endpoint.id);
+    assert_eq!(stranger.get(&path(id)).await.status, 404);
+    assert_eq!(browser.get(&path(other)).await.status, 404, "under the address of another subscription");
+    assert_eq!(browser.get(&path(id)).await.status, 200);
+    let csrf = stranger.get("/portal").await.fields("/sign-out")["csrf"].clone();
+    for action in ["test", "rotate", "disable", "delete", "resend", "recover", "nonsense"] {
+        let sent = stranger.post(&format!("{}/{action}", path(id)), &[("csrf", &csrf), ("confirm", "yes")]).await;
+        assert_eq!(sent.status, 404, "{action}");
+    }
+    assert!(callbacks::endpoint(&app.host.app, &owner, endpoint.id.as_str()).await.unwrap().disabled.is_none());
+}
+
+#[tokio::test]
+async fn staff_see_the_publishers_endpoints_and_operators_act_on_them() {
+    let receiver = Receiver::start().await;
+    let app = TestApp::with(&[("FETCH_PRIVATE_HOSTS", &receiver.host)]).await;
+    let admin = app.signed_in(&mediagenie::simulator::Person::staff_admin()).await;
+    let list = "/publisher/callbacks";
+    let page = admin.get(list).await;
+    assert!(page.says("usage.lost") && page.says("lead.arrived"), "{}", page.body);
+    let form = [("url", receiver.url("/hook")), ("kind-usage.lost", "on".to_owned())];
+    let form = form.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert!(admin.submit(&page, list, &form).await.says("whsec_"));
+    let endpoint = callbacks::endpoints(&app.host.app, &Owner::Publisher).await.unwrap().remove(0);
+    let one = format!("{list}/{}", endpoint.id);
+    receiver.answer(500, &[], "out of <order>");
+    let at = app.now();
+    for number in 0..25 {
+        let kind = EventKind::UsageLost;
+        let at = at + SECOND * number;
+        callbacks::announce(&app.host.app, &Owner::Publisher, kind, "s", at, json!({ "n": number })).await.unwrap();
+    }
+    app.drain().await;
+    let reader = app.signed_in(&mediagenie::simulator::Person::staff_reader()).await;
+    let seen = reader.get(&one).await;
+    assert!(seen.says("usage.lost") && seen.says("Next page") && !seen.says("<form class=\"inline\""), "{}", seen.body);
+    let next = seen.body.split("?after=").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let second = reader.get(&format!("{one}?after={next}")).await;
+    assert!(second.says("out of &lt;order&gt;") && second.says("First page"), "{}", second.body);
+    assert!(admin.get(&one).await.says("Send a test"));
+    let chinese = crate::support::browser::Browser::new(&app.address)
+        .of(&mediagenie::simulator::Person::staff_reader())
+        .speaking("zh-CN");
+    assert!(chinese.get(&one).await.says("投递记录") && chinese.get(list).await.says("端点"));
+    app.clock.advance(SECOND * 6);
+    app.drain().await;
+}

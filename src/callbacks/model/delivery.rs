@@ -79,6 +79,8 @@ pub struct Delivery {
     pub endpoint: EndpointId,
     pub kind: EventKind,
     pub subject: String,
+    /// When it happened.
+    pub at: Timestamp,
     pub state: State,
     /// When the next try is due, or the last one was.
     pub due: Timestamp,
@@ -96,6 +98,7 @@ impl Delivery {
             endpoint: endpoint.clone(),
             kind: event.kind,
             subject: event.subject.clone(),
+            at: event.at,
             state: State::Waiting,
             due: now,
             held: None,
