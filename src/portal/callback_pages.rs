@@ -154,7 +154,7 @@ async fn show_one(
     content["deliveries"] = told.iter().map(|told| delivery_view(told, now)).collect();
     content["next"] = json!(told.last().filter(|_| more).map(|told| &told.delivery.event));
     content["first"] = after.is_none().into();
-    content["busy"] = told.iter().any(|told| is_busy(told, now)).into();
+    content["busy"] = (endpoint.recovery.is_some() || told.iter().any(|told| is_busy(told, now))).into();
     content["done"] = json!(request.query("done"));
     content["earliest"] = day(now - KEPT + SignedDuration::from_hours(24)).into();
     content["today"] = day(now).into();

@@ -201,7 +201,7 @@ async fn a_message_that_comes_twice_or_never_neither_repeats_nor_loses() {
 #[tokio::test]
 async fn a_process_that_dies_or_fails_at_any_write_loses_no_event() {
     for act in [Act::Stop, Act::Fail] {
-        for stop in 0..18 {
+        for stop in 0..13 {
             let world = World::start().await;
             world.receiver.answer(500, &[], "");
             let writes = AtomicUsize::new(0);
@@ -227,6 +227,8 @@ async fn a_process_that_dies_or_fails_at_any_write_loses_no_event() {
                 announced = life => announced,
                 () = world.app.gate.arrived() => false,
             };
+            // Where it ended before that write, the next one goes through.
+            world.app.gate.open();
             if !announced {
                 // Whoever announced it does so again, until it is done.
                 world.announce_at(EventKind::JobFailed, "job_1", at).await;
@@ -391,6 +393,7 @@ async fn a_recovery_whose_process_dies_goes_on() {
             _ = world.app.drain() => {}
             () = world.app.gate.arrived() => {}
         }
+        world.app.gate.open();
         world.settle().await;
         assert_eq!(world.deliveries().await.iter().filter(|d| d.state == State::Delivered).count(), 3, "at {stop}");
         assert!(world.endpoint().await.recovery.is_none(), "at {stop}");

@@ -34,7 +34,8 @@ pub async fn fan_out(app: &App, owner: &Owner, id: &EventId) -> Result<(), Probl
     join_all(tries).await.into_iter().collect()
 }
 
-async fn prepare(app: &App, owner: &Owner, id: &EventId) -> Result<Option<Event>, Problem> {
+/// Makes the deliveries of an event, if nobody has yet.
+pub(super) async fn prepare(app: &App, owner: &Owner, id: &EventId) -> Result<Option<Event>, Problem> {
     for _ in 0..ROUNDS {
         let Some((mut event, etag)) = repo::event(app, owner, id).await? else { return Ok(None) };
         if event.fanned_out {

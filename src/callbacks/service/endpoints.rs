@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::announce::tell;
+use super::deliver::prepare;
 use super::{change, unknown};
 use crate::app::App;
 use crate::callbacks::model::endpoint::{Disabled, Endpoint, MOST_ENDPOINTS, MOST_SECRETS, Reason, Signing};
@@ -158,5 +159,9 @@ pub async fn send_test(app: &App, owner: &Owner, id: &EndpointId) -> Result<Even
     live(&endpoint)?;
     let now = app.clock.now();
     let data = json!({ "endpoint": id, "message": "This is a test." });
-    tell(app, Event::new(owner, EventKind::Test, id.as_str(), now, &data, now).map_err(Problem::internal)?).await
+    let event = Event::new(owner, EventKind::Test, id.as_str(), now, &data, now).map_err(Problem::internal)?;
+    let event = tell(app, event).await?;
+    // Whoever asked for it sees at once that it waits; the message does the rest.
+    prepare(app, owner, &event).await?;
+    Ok(event)
 }
