@@ -112,7 +112,9 @@ pub async fn act(app: &App, request: &Request, place: &Place<'_>, form: &Form) -
 fn since(text: &str) -> Result<Timestamp, Problem> {
     let day = text.parse::<Date>().ok().and_then(|day| day.to_zoned(TimeZone::UTC).ok()).map(|day| day.timestamp());
     text.parse().ok().or(day).ok_or_else(|| {
-        Problem::bad_request("invalid_since", "This is no time.").field("since").remedy("Enter a day of the last 30 days.")
+        Problem::bad_request("invalid_since", "This is no time.")
+            .field("since")
+            .remedy("Enter a day of the last 30 days.")
     })
 }
 

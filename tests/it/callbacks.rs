@@ -118,10 +118,10 @@ async fn only_what_was_chosen_is_told_and_only_to_its_owner() {
     world.announce(EventKind::JobFailed, "job_2").await;
     world.app.drain().await;
     let got = world.receiver.take();
-    assert_eq!(got.iter().map(|got| (got.path.as_str(), got.json()["data"]["job"].clone())).collect::<Vec<_>>(), [(
-        "/hook",
-        json!("job_2")
-    )]);
+    assert_eq!(
+        got.iter().map(|got| (got.path.as_str(), got.json()["data"]["job"].clone())).collect::<Vec<_>>(),
+        [("/hook", json!("job_2"))]
+    );
     let app = &world.app.host.app;
     let lost = callbacks::announce(app, &world.owner, EventKind::UsageLost, "x", world.app.now(), Value::Null).await;
     assert!(lost.is_err(), "customers do not hear of what the publisher lost");
@@ -367,10 +367,7 @@ async fn recovering_sends_what_was_missed_and_nothing_twice() {
     world.app.drain().await;
     assert_eq!(world.receiver.take().len(), 0, "it has everything");
     let old = world.app.now() - DAY * 31;
-    assert_eq!(
-        callbacks::recover(app, &world.owner, &world.endpoint.id, old).await.unwrap_err().field,
-        Some("since")
-    );
+    assert_eq!(callbacks::recover(app, &world.owner, &world.endpoint.id, old).await.unwrap_err().field, Some("since"));
 }
 
 #[tokio::test]

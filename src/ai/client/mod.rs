@@ -71,11 +71,7 @@ impl UpstreamError {
 }
 
 impl AiClient {
-    pub fn new(
-        keys: AiKeys,
-        deployments: Deployments,
-        identity: Arc<ManagedIdentity>,
-    ) -> Result<Self, reqwest::Error> {
+    pub fn new(keys: AiKeys, deployments: Deployments, identity: Arc<ManagedIdentity>) -> Result<Self, reqwest::Error> {
         Ok(Self {
             http: outbound::patient_client()?,
             keys,

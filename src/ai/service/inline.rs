@@ -48,8 +48,5 @@ fn unsupported(text: &str) -> Problem {
 
 /// What is at an address that a customer names.
 pub async fn fetch(app: &App, address: &str, largest: usize) -> Result<bytes::Bytes, Problem> {
-    app.fetcher
-        .fetch(address, largest)
-        .await
-        .map_err(|error| unsupported(&error.to_string()).field("image_url"))
+    app.fetcher.fetch(address, largest).await.map_err(|error| unsupported(&error.to_string()).field("image_url"))
 }

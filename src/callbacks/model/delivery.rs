@@ -156,7 +156,8 @@ impl Delivery {
 /// The beginning of a foreign text, without what does not print.
 pub fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
     words.join(" ").chars().take(LONGEST_ERROR).collect()
 }
 
@@ -172,7 +173,8 @@ mod tests {
     }
 
     fn outcome(status: u16, wait: Option<u64>) -> Outcome {
-        let attempt = Attempt { at: Timestamp::UNIX_EPOCH, status: Some(status), milliseconds: 1, error: String::new() };
+        let attempt =
+            Attempt { at: Timestamp::UNIX_EPOCH, status: Some(status), milliseconds: 1, error: String::new() };
         let (success, gone) = (status < 300, status == 410);
         Outcome { attempt, success, gone, wait: wait.map(Duration::from_secs) }
     }

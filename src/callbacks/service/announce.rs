@@ -31,12 +31,9 @@ pub async fn tell(app: &App, mut event: Event) -> Result<EventId, Problem> {
     let known = match repo::event(app, &owner, &id).await? {
         Some((known, _)) => known,
         None => {
-            let endpoints = repo::endpoints(app, &owner).await?;
-            let wants = |event: &Event| {
-                let live = endpoints.iter().filter(|endpoint| endpoint.disabled.is_none());
-                live.filter(|endpoint| endpoint.wants(event.kind, &event.subject)).map(|e| e.id.clone()).collect()
-            };
-            event.to = wants(&event);
+            let live = repo::endpoints(app, &owner).await?.into_iter().filter(|endpoint| endpoint.disabled.is_none());
+            let wants = live.filter(|endpoint| endpoint.wants(event.kind, &event.subject));
+            event.to = wants.map(|endpoint| endpoint.id).collect();
             // Nobody listens: it is kept only for who will recover it.
             event.fanned_out = event.to.is_empty();
             if !event.fanned_out {

@@ -129,13 +129,7 @@ async fn try_it(
 }
 
 /// Writes down what came of a try, and sees to the next one.
-async fn settle(
-    app: &App,
-    owner: &Owner,
-    was_due: Timestamp,
-    delivery: &Delivery,
-    etag: Etag,
-) -> Result<(), Problem> {
+async fn settle(app: &App, owner: &Owner, was_due: Timestamp, delivery: &Delivery, etag: Etag) -> Result<(), Problem> {
     let waits = delivery.state == State::Waiting;
     if waits {
         repo::open(app, &Open::delivery(owner, delivery)).await?;
@@ -241,8 +235,7 @@ mod tests {
             ("Fri, 20 Nov 2026 09:00:00 GMT", None),
             ("soon", None),
         ] {
-            let headers: HeaderMap =
-                [(header::RETRY_AFTER, HeaderValue::from_static(text))].into_iter().collect();
+            let headers: HeaderMap = [(header::RETRY_AFTER, HeaderValue::from_static(text))].into_iter().collect();
             assert_eq!(retry_after(&headers, now).map(|wait| wait.as_secs()), seconds, "{text}");
         }
     }

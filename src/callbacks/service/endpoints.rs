@@ -92,9 +92,9 @@ fn kinds(owner: &Owner, chosen: &[String]) -> Result<Option<Vec<EventKind>>, Pro
 /// The rule of outward addresses, in words for whoever typed this one.
 fn check(app: &App, url: &str) -> Result<(), Problem> {
     let wrong = |title: String| {
-        Problem::bad_request("invalid_endpoint_url", title)
-            .field("url")
-            .remedy("Enter an address of the public internet that begins with https:// and has no user name or password.")
+        Problem::bad_request("invalid_endpoint_url", title).field("url").remedy(
+            "Enter an address of the public internet that begins with https:// and has no user name or password.",
+        )
     };
     if url.is_empty() || url.len() > LONGEST_URL {
         return Err(wrong(format!("The address is missing or longer than {LONGEST_URL} characters.")));
@@ -115,7 +115,8 @@ pub async fn rotate(app: &App, owner: &Owner, id: &EndpointId) -> Result<(Secret
             return Ok((true, ()));
         }
         let title = format!("The endpoint has {MOST_SECRETS} secrets that sign at present.");
-        Err(Problem::conflict("too_many_secrets", title).remedy("Try again when one of them has ended; that takes a day."))
+        Err(Problem::conflict("too_many_secrets", title)
+            .remedy("Try again when one of them has ended; that takes a day."))
     })
     .await?;
     Ok((secret, endpoint))

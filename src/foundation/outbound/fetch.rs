@@ -332,7 +332,8 @@ mod tests {
         let host = listener.local_addr().unwrap().to_string();
         let fetcher = Fetcher::new(vec![host.clone()]).unwrap();
         let within = Duration::from_millis(200);
-        let post = || fetcher.post(&format!("http://{host}/"), http::HeaderMap::new(), Bytes::new(), within, 3);
+        let address = format!("http://{host}/");
+        let post = || fetcher.post(&address, http::HeaderMap::new(), Bytes::new(), within, 3);
         // The kernel takes the connection, and nobody answers.
         assert!(post().await.unwrap_err().to_string().contains("too long"));
         let server = std::thread::spawn(move || {
