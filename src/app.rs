@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::ai::{AiClient, Deployments, Known};
 use crate::blobs::{AzureBlobs, BlobError, Blobs, EmbeddedBlobs};
+use crate::callbacks::Trying;
 use crate::foundation::azure_account::{AccountError, AzureAccount};
 use crate::foundation::clock::Clock;
 use crate::foundation::managed_identity::ManagedIdentity;
@@ -47,6 +48,8 @@ pub struct App {
     pub ai: Option<AiClient>,
     /// Reaches addresses that customers name; never a private one.
     pub fetcher: outbound::Fetcher,
+    /// Callback endpoints that fail and are being tried here.
+    pub trying: Trying,
     /// Keys of customers' programs, read a moment ago.
     pub api_keys: RememberedKeys,
 }
@@ -167,6 +170,7 @@ impl App {
             changes: Changes::default(),
             ai,
             fetcher,
+            trying: Trying::default(),
             api_keys: RememberedKeys::default(),
         }))
     }

@@ -21,3 +21,4 @@ pub use service::announce::announce;
 pub use service::endpoints::{Wanted, create, delete, endpoint, endpoints, rotate, send_test, switch};
 pub use service::history::{Told, deliveries};
 pub use service::recover::{recover, resend};
+pub use service::trying::Trying;

@@ -142,6 +142,11 @@ impl Delivery {
         self.due = now + stretched.max(SignedDuration::try_from(asked).unwrap_or_default());
     }
 
+    /// Lets others go first, for one to five minutes.
+    pub fn postpone(&mut self, jitter: u8, now: Timestamp) {
+        self.due = now + SignedDuration::from_secs(60 + 240 * i64::from(jitter) / i64::from(u8::MAX));
+    }
+
     /// Begins anew, whatever came of it before.
     pub fn again(&mut self, now: Timestamp) {
         (self.state, self.due, self.held, self.failures) = (State::Waiting, now, None, 0);

@@ -84,7 +84,14 @@ pub async fn attempt(app: &App, owner: &Owner, endpoint: &EndpointId, id: &Event
     let found = repo::endpoint(app, owner, endpoint).await?.map(|(endpoint, _)| endpoint);
     let event = repo::event(app, owner, id).await?.map(|(event, _)| event);
     match (found.filter(|endpoint| endpoint.disabled.is_none()), event) {
-        (Some(endpoint), Some(event)) => try_it(app, &endpoint, &event, delivery, etag).await,
+        (Some(endpoint), Some(event)) => match app.trying.enter(&endpoint) {
+            Some(_leave) => try_it(app, &endpoint, &event, delivery, etag).await,
+            None => {
+                let (was_due, mut delivery) = (delivery.due, delivery);
+                delivery.postpone(byte(app), app.clock.now());
+                settle(app, owner, was_due, &delivery, etag).await
+            }
+        },
         _ => {
             let mut delivery = delivery;
             delivery.give_up();
@@ -118,14 +125,18 @@ async fn try_it(
         outcome if outcome.gone => Health::Gone,
         _ => Health::Failed,
     };
-    let mut jitter = [0];
-    app.random.fill(&mut jitter);
     let was_due = delivery.due;
-    delivery.tell(outcome, jitter[0], app.clock.now());
+    delivery.tell(outcome, byte(app), app.clock.now());
     // The delivery first: what arrived must not be sent again because of how the endpoint's row fares.
     settle(app, &event.owner, was_due, &delivery, etag).await?;
     note(app, endpoint, health).await;
     Ok(())
+}
+
+fn byte(app: &App) -> u8 {
+    let mut byte = [0];
+    app.random.fill(&mut byte);
+    byte[0]
 }
 
 /// Writes down what came of a try, and sees to the next one.

@@ -5,6 +5,7 @@ pub mod deliver;
 pub mod endpoints;
 pub mod history;
 pub mod recover;
+pub mod trying;
 pub mod upkeep;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! What timers do: pick up what came to a stop, and remove what has ended.
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::SignedDuration;
 
 use super::{Message, send};
@@ -10,22 +11,29 @@ use crate::foundation::problem::Problem;
 
 /// What is overdue by so long has lost its message. Longer than a try is held, and than a row takes to be written.
 const OVERDUE: SignedDuration = SignedDuration::from_mins(4);
+/// Lines that are looked at together.
+const AT_ONCE: usize = 16;
 /// How far back the first run looks for ends.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(48);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Sends a message for everything that nobody has gone on with; gives how many those were.
 pub async fn revive(app: &App) -> Result<usize, Problem> {
-    let mut revived = 0;
-    for line in repo::overdue(app, app.clock.now() - OVERDUE).await? {
-        if is_open(app, &line).await? {
-            send(app, Message::from(line), SignedDuration::ZERO).await;
-            revived += 1;
-        } else {
-            repo::close(app, &line).await?;
-        }
+    let lines = repo::overdue(app, app.clock.now() - OVERDUE).await?;
+    // Collected first, so that nothing borrowed is held over the waits.
+    let looks: Vec<_> = lines.into_iter().map(|line| look(app, line)).collect();
+    let sent: Vec<bool> = stream::iter(looks).buffer_unordered(AT_ONCE).try_collect().await?;
+    Ok(sent.into_iter().filter(|sent| *sent).count())
+}
+
+/// `true`: it was open and goes on.
+async fn look(app: &App, line: Open) -> Result<bool, Problem> {
+    if is_open(app, &line).await? {
+        send(app, Message::from(line), SignedDuration::ZERO).await;
+        return Ok(true);
     }
-    Ok(revived)
+    repo::close(app, &line).await?;
+    Ok(false)
 }
 
 /// Whether a line still has its row. One whose row says something else has been followed by another line.
