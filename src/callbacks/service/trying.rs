@@ -36,3 +36,35 @@ impl Drop for Leave<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::callbacks::model::event::Owner;
+
+    #[test]
+    fn of_an_endpoint_that_fails_one_message_at_a_time_is_tried() {
+        let mut endpoint = Endpoint {
+            id: "ep_00000000000000000000000000000001".parse().unwrap(),
+            owner: Owner::Publisher,
+            url: "https://example.com".into(),
+            description: String::new(),
+            kinds: None,
+            secrets: Vec::new(),
+            created: Timestamp::UNIX_EPOCH,
+            disabled: None,
+            failing_since: None,
+            recovery: None,
+        };
+        let trying = Trying::default();
+        let fine = [trying.enter(&endpoint), trying.enter(&endpoint)];
+        assert!(fine.iter().all(Option::is_some));
+        endpoint.failing_since = Some(Timestamp::UNIX_EPOCH);
+        let first = trying.enter(&endpoint);
+        assert!(first.is_some() && trying.enter(&endpoint).is_none());
+        drop((first, fine));
+        assert!(trying.enter(&endpoint).is_some());
+    }
+}
