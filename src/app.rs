@@ -15,6 +15,7 @@ use crate::foundation::rng::Random;
 use crate::foundation::settings::{Settings, Storage, StorageAccount};
 use crate::fulfillment::{Changes, MarketplaceClient};
 use crate::identity::{RememberedKeys, SignInClient, SigningKeys};
+use crate::media;
 use crate::metering::{Catalogue, Lanes};
 use crate::pages::Pages;
 use crate::queue::{AzureQueues, EmbeddedQueues, QueueError, Queues};
@@ -52,6 +53,8 @@ pub struct App {
     pub trying: Trying,
     /// Keys of customers' programs, read a moment ago.
     pub api_keys: RememberedKeys,
+    /// What is known here of media jobs and files.
+    pub media: media::Memory,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +175,7 @@ impl App {
             fetcher,
             trying: Trying::default(),
             api_keys: RememberedKeys::default(),
+            media: media::Memory::default(),
         }))
     }
 }

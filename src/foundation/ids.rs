@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::rng::Random;
@@ -68,6 +69,13 @@ macro_rules! own_ids {
                 Self(format!("{}_{}", $prefix, time_ordered(now, random).simple()))
             }
 
+            /// The id of what has a name already: made again, it is the same.
+            pub fn named(at: Timestamp, name: &str) -> Self {
+                let mut tail = [0; 10];
+                tail.copy_from_slice(&Sha256::digest(name)[..10]);
+                Self(format!("{}_{}", $prefix, at_time(at, &tail).simple()))
+            }
+
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -109,21 +117,14 @@ own_ids! {
     ChangeId = "chg",
 }
 
-impl EventId {
-    /// The id of what happened at `at`: the same for the same `tail`, and sorted by time like every other id.
-    pub fn fixed(at: Timestamp, tail: &[u8; 10]) -> Self {
-        Self(format!("evt_{}", with_tail(at, tail).simple()))
-    }
-}
-
 fn time_ordered(now: Timestamp, random: &dyn Random) -> Uuid {
     let mut tail = [0; 10];
     random.fill(&mut tail);
-    with_tail(now, &tail)
+    at_time(now, &tail)
 }
 
-fn with_tail(now: Timestamp, tail: &[u8; 10]) -> Uuid {
-    let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
+fn at_time(at: Timestamp, tail: &[u8; 10]) -> Uuid {
+    let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, tail).into_uuid()
 }
 
@@ -141,14 +142,9 @@ mod tests {
         assert_eq!(late.as_str().parse::<VisitId>().unwrap(), late);
         assert!(late.as_str().parse::<ChangeId>().is_err());
         assert!("vis_../etc".parse::<VisitId>().is_err());
-    }
-
-    #[test]
-    fn the_same_event_has_the_same_id() {
-        let at = Timestamp::from_second(1_000).unwrap();
-        assert_eq!(EventId::fixed(at, &[7; 10]), EventId::fixed(at, &[7; 10]));
-        assert_ne!(EventId::fixed(at, &[7; 10]), EventId::fixed(at, &[8; 10]));
-        assert!(EventId::fixed(at, &[7; 10]).as_str().parse::<EventId>().is_ok());
+        let named = |second, name| VisitId::named(Timestamp::from_second(second).unwrap(), name);
+        assert_eq!(named(1_000, "a"), named(1_000, "a"));
+        assert!(named(1_000, "a") != named(1_000, "b") && named(1_000, "a") < late);
     }
 
     #[test]

@@ -52,7 +52,10 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ("fulfillment", &["fulfillment", "callbacks", "identity", "app", "store", "queue", "foundation"]),
         ("metering", &["metering", "callbacks", "fulfillment", "identity", "app", "store", "foundation"]),
         ("ai", &["ai", "metering", "fulfillment", "identity", "app", "store", "foundation"]),
-        ("media", &["media", "callbacks", "ai", "identity", "app", "store", "blobs", "queue", "foundation"]),
+        (
+            "media",
+            &["media", "callbacks", "ai", "metering", "identity", "app", "store", "blobs", "queue", "foundation"],
+        ),
         ("pages", &["pages", "identity", "app", "foundation"]),
         ("portal", &["portal", "callbacks", "ai", "pages", "metering", "fulfillment", "identity", "app", "foundation"]),
         (

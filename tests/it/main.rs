@@ -20,6 +20,7 @@ mod keys_pages;
 mod landing;
 mod ledger_law;
 mod media;
+mod media_long;
 mod metering;
 mod parity;
 mod playground;

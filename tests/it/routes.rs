@@ -25,6 +25,7 @@ fn path(route: &str, id: &str, endpoint: &str) -> String {
         .replace("{job}", "job_1")
         .replace("{endpoint}", endpoint)
         .replace("{action}", "delete")
+        .replace("{token}", "abc")
 }
 
 async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {

@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::foundation::ids::{EndpointId, EventId, InvalidId, SubscriptionId};
 
@@ -187,10 +186,7 @@ impl Event {
 /// The same event has the same id, whoever announces it and however often.
 fn id(owner: &Owner, kind: EventKind, subject: &str, at: Timestamp) -> EventId {
     // Ids carry milliseconds; the finer part tells two changes within one apart.
-    let text = format!("{owner}\n{}\n{subject}\n{at}", kind.name());
-    let mut tail = [0; 10];
-    tail.copy_from_slice(&Sha256::digest(text.as_bytes())[..10]);
-    EventId::fixed(at, &tail)
+    EventId::named(at, &format!("{owner}\n{}\n{subject}\n{at}", kind.name()))
 }
 
 #[cfg(test)]

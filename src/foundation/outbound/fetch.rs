@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -45,7 +47,7 @@ pub enum FetchError {
     #[error("The address answered {0}.")]
     Status(http::StatusCode),
     #[error("What is at the address is larger than {} MiB.", .0 / 1024 / 1024)]
-    TooLarge(usize),
+    TooLarge(u64),
 }
 
 /// Hosts, as `host` or `host:port`, that may be private and spoken to without TLS.
@@ -127,7 +129,6 @@ impl Fetcher {
                 .redirect(redirects)
                 .dns_resolver(Arc::new(Resolver(Arc::clone(&allowed))))
                 .connect_timeout(Duration::from_secs(5))
-                .timeout(WHOLE)
                 // A pooled connection would be to an address of before.
                 .pool_max_idle_per_host(0)
                 .referer(false)
@@ -136,12 +137,6 @@ impl Fetcher {
         };
         let (http, straight) = (client(redirects)?, client(reqwest::redirect::Policy::none())?);
         Ok(Self { http, straight, allowed })
-    }
-
-    /// Whether an address may be used, as far as it tells by itself: what a name stands for is seen when it is called.
-    pub fn check(&self, address: &str) -> Result<(), FetchError> {
-        let url = Url::parse(address).map_err(|_| FetchError::Unreadable)?;
-        self.allowed.check(&url)
     }
 
     /// Posts to an address, within a time. A redirect is an answer like every other.
@@ -153,8 +148,7 @@ impl Fetcher {
         within: Duration,
         most: usize,
     ) -> Result<Posted, FetchError> {
-        let url = Url::parse(address).map_err(|_| FetchError::Unreadable)?;
-        self.allowed.check(&url)?;
+        let url = self.check(address)?;
         let request = self.straight.post(url).headers(headers).body(body).timeout(within);
         let mut response = request.send().await.map_err(failed)?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -167,25 +161,45 @@ impl Fetcher {
         Ok(Posted { status, headers, beginning })
     }
 
-    /// What is at an address, up to a size.
-    pub async fn fetch(&self, address: &str, largest: usize) -> Result<Bytes, FetchError> {
+    /// Reads an address that may be asked for, as far as that can be seen without resolving its name.
+    pub fn check(&self, address: &str) -> Result<Url, FetchError> {
         let url = Url::parse(address).map_err(|_| FetchError::Unreadable)?;
         self.allowed.check(&url)?;
-        let mut response = self.http.get(url).send().await.map_err(failed)?;
+        Ok(url)
+    }
+
+    /// What is at an address, up to a size.
+    pub async fn fetch(&self, address: &str, largest: usize) -> Result<Bytes, FetchError> {
+        let mut pieces = self.open(address, largest as u64, WHOLE).await?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            bytes.extend_from_slice(&piece?);
+        }
+        Ok(bytes.into())
+    }
+
+    /// The same piece by piece, for what is too large to be held; within `time`, from the first word to the last.
+    pub async fn open(
+        &self,
+        address: &str,
+        largest: u64,
+        time: Duration,
+    ) -> Result<BoxStream<'static, Result<Bytes, FetchError>>, FetchError> {
+        let url = self.check(address)?;
+        let response = self.http.get(url).timeout(time).send().await.map_err(failed)?;
         if !response.status().is_success() {
             return Err(FetchError::Status(response.status()));
         }
-        if response.content_length().is_some_and(|length| length > largest as u64) {
+        if response.content_length().is_some_and(|length| length > largest) {
             return Err(FetchError::TooLarge(largest));
         }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if bytes.len() + chunk.len() > largest {
-                return Err(FetchError::TooLarge(largest));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes.into())
+        let mut length = 0;
+        let pieces = response.bytes_stream().map(move |piece| {
+            let piece = piece.map_err(failed)?;
+            length += piece.len() as u64;
+            if length > largest { Err(FetchError::TooLarge(largest)) } else { Ok(piece) }
+        });
+        Ok(pieces.boxed())
     }
 }
 
