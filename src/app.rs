@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::ai::{AiClient, Deployments, Known};
 use crate::blobs::{AzureBlobs, BlobError, Blobs, EmbeddedBlobs};
+use crate::callbacks::Trying;
 use crate::foundation::azure_account::{AccountError, AzureAccount};
 use crate::foundation::clock::Clock;
 use crate::foundation::managed_identity::ManagedIdentity;
@@ -46,6 +47,10 @@ pub struct App {
     pub changes: Changes,
     /// The AI services; None when no deployments are named.
     pub ai: Option<AiClient>,
+    /// Reaches addresses that customers name; never a private one.
+    pub fetcher: outbound::Fetcher,
+    /// Callback endpoints that fail and are being tried here.
+    pub trying: Trying,
     /// Keys of customers' programs, read a moment ago.
     pub api_keys: RememberedKeys,
     /// What is known here of media jobs and files.
@@ -147,12 +152,10 @@ impl App {
             settings.identity_client_id.clone(),
         ));
         let ai = match deployments(&settings, &catalogue)? {
-            Some(list) => {
-                let fetcher = outbound::Fetcher::new(settings.fetch_private_hosts.clone())?;
-                Some(AiClient::new(settings.ai_keys.clone(), list, identity, fetcher)?)
-            }
+            Some(list) => Some(AiClient::new(settings.ai_keys.clone(), list, identity)?),
             None => None,
         };
+        let fetcher = outbound::Fetcher::new(settings.fetch_private_hosts.clone())?;
         let lanes = Lanes::default();
         Ok(Arc::new(Self {
             settings,
@@ -169,6 +172,8 @@ impl App {
             lanes,
             changes: Changes::default(),
             ai,
+            fetcher,
+            trying: Trying::default(),
             api_keys: RememberedKeys::default(),
             media: media::Memory::default(),
         }))

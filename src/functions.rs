@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Form, Incoming, Request, Response};
 use crate::identity::{ApiKey, Customer, MarketplaceCaller, Publisher, Role, Staff};
-use crate::{ai, fulfillment, health, identity, media, metering, pages, portal, staff};
+use crate::{ai, callbacks, fulfillment, health, identity, media, metering, pages, portal, staff};
 
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
 pub type Done = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
@@ -99,6 +99,10 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("CreateKey", form!(portal::keys::create)),
     ("RevokeKey", form!(portal::keys::revoke)),
     ("RotateKey", form!(portal::keys::rotate)),
+    ("PortalCallbacks", with!(Customer, portal::callbacks::list)),
+    ("CreateCallback", form!(portal::callbacks::create)),
+    ("PortalCallback", with!(Customer, portal::callbacks::one)),
+    ("ActOnCallback", form!(portal::callbacks::act)),
     ("PortalBudgets", with!(Customer, portal::budgets::list)),
     ("SetBudget", form!(portal::budgets::set)),
     ("RemoveBudget", form!(portal::budgets::remove)),
@@ -130,6 +134,10 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("StaffAi", with!(Staff, Reader, staff::ai::overview)),
     ("StaffStopAi", form!(Operator, staff::ai::stop)),
     ("StaffResumeAi", form!(Operator, staff::ai::resume)),
+    ("StaffCallbacks", with!(Staff, Reader, staff::callbacks::list)),
+    ("StaffCreateCallback", form!(Operator, staff::callbacks::create)),
+    ("StaffCallback", with!(Staff, Reader, staff::callbacks::one)),
+    ("StaffActOnCallback", form!(Operator, staff::callbacks::act)),
     // Customers' programs.
     ("ChatCompletions", with!(Key, ai::handlers::chat)),
     ("Embeddings", with!(Key, ai::handlers::embeddings)),
@@ -175,6 +183,9 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("SetBackMediaJob", Handler::Queue(|app, text| Box::pin(media::handlers::set_back(app, text)))),
     ("ReviveMediaJobs", Handler::Timer(|app| Box::pin(media::handlers::revive_jobs(app)))),
     ("ExpireMedia", Handler::Timer(|app| Box::pin(media::handlers::expire(app)))),
+    ("DeliverCallbacks", Handler::Queue(|app, text| Box::pin(callbacks::handlers::deliver(app, text)))),
+    ("ReviveCallbacks", Handler::Timer(|app| Box::pin(callbacks::handlers::revive(app)))),
+    ("ExpireCallbacks", Handler::Timer(|app| Box::pin(callbacks::handlers::expire(app)))),
     ("MeterStorage", Handler::Timer(|app| Box::pin(media::handlers::meter_storage(app)))),
     ("SubmitUsage", Handler::Timer(|app| Box::pin(metering::handlers::submit_usage(app)))),
     ("ReadBackUsage", Handler::Timer(|app| Box::pin(metering::handlers::read_back_usage(app)))),

@@ -21,6 +21,9 @@ pub mod fulfillment;
 // Usage and money.
 pub mod metering;
 
+// What happened, told to the addresses that customers and the publisher named.
+pub mod callbacks;
+
 // Chat and embeddings for customers' programs.
 pub mod ai;
 /// Files and media jobs: what is too long for one call.

@@ -105,6 +105,10 @@ own_ids! {
     FileId = "file",
     /// A media job.
     JobId = "job",
+    /// Something that happened and is told to callback endpoints.
+    EventId = "evt",
+    /// A callback endpoint.
+    EndpointId = "ep",
     /// One request at our edge. Stands on error pages and in the log.
     RequestId = "req",
     /// One visit to the landing page: holds the purchase token while its owner signs in.

@@ -1,9 +1,11 @@
 //! What buyers and customers see: the product page, the landing page in each of its states, their subscriptions.
 //!
-//! Owns: these pages and their forms. Does not own: any rule; it asks `fulfillment`, `metering` and `ai` and shows the
+//! Owns: these pages and their forms. Does not own: any rule; it asks `fulfillment`, `metering`, `ai` and `callbacks` and shows the
 //! answer.
 
 pub mod budgets;
+pub mod callback_pages;
+pub mod callbacks;
 pub mod captures;
 mod key_terms;
 pub mod keys;

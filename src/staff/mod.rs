@@ -4,6 +4,7 @@
 //! shows the answer.
 
 pub mod ai;
+pub mod callbacks;
 pub mod subscriptions;
 pub mod usage;
 pub mod webhooks;

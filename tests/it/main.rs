@@ -9,6 +9,7 @@ mod ai_media;
 mod ai_staff;
 mod background;
 mod budget_pages;
+mod callbacks;
 mod captures;
 mod cli;
 mod converge;

@@ -1,6 +1,7 @@
 //! Every route walked by everybody: anonymous, a stranger of another tenant, staff with too small a role, with and
 //! without a form of ours. What the function table says is what happens.
 
+use mediagenie::callbacks::{self, Owner, Wanted};
 use mediagenie::functions::{Handler, TABLE};
 use mediagenie::host::bindings::Trigger;
 use mediagenie::identity::Role;
@@ -10,8 +11,8 @@ use reqwest::Method;
 use crate::support::app::TestApp;
 use crate::support::browser::Browser;
 
-/// A path for a route, with a real id of somebody else's in it.
-fn path(route: &str, id: &str) -> String {
+/// A path for a route, with real ids of somebody else's in it.
+fn path(route: &str, id: &str, endpoint: &str) -> String {
     route
         .replace("{id}", id)
         .replace("{name}", "app.css")
@@ -22,6 +23,8 @@ fn path(route: &str, id: &str) -> String {
         .replace("{request}", "req_1")
         .replace("{file}", "file_1")
         .replace("{job}", "job_1")
+        .replace("{endpoint}", endpoint)
+        .replace("{action}", "delete")
         .replace("{token}", "abc")
 }
 
@@ -41,13 +44,15 @@ async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {
 async fn every_route_keeps_out_who_does_not_belong() {
     let app = TestApp::start().await;
     let (id, _) = app.buy("team", Some(5)).await;
+    let wanted = Wanted { url: "https://example.com/".into(), ..Wanted::default() };
+    let (_, endpoint) = callbacks::create(&app.host.app, &Owner::Publisher, &wanted).await.unwrap();
     let anonymous = app.anonymous();
     let stranger = app.signed_in(&Person::fabrikam_buyer()).await;
     let reader = app.signed_in(&Person::staff_reader()).await;
     let mut walked = 0;
     for function in app.host.functions.all() {
         let Trigger::Http { route, methods } = &function.trigger else { continue };
-        let (path, name) = (path(route, &id.to_string()), &function.name);
+        let (path, name) = (path(route, &id.to_string(), endpoint.id.as_str()), &function.name);
         for method in methods.iter().filter(|method| *method != Method::HEAD) {
             walked += 1;
             let signed_out = call(&anonymous, method, &path).await;
@@ -112,6 +117,7 @@ async fn every_route_keeps_out_who_does_not_belong() {
     }
     assert!(walked >= 20);
     assert_eq!(app.facts(id).await.quantity, Some(5), "nobody changed anything");
+    assert_eq!(callbacks::endpoints(&app.host.app, &Owner::Publisher).await.unwrap().len(), 1);
     for (name, handler) in TABLE {
         if matches!(handler, Handler::Queue(_) | Handler::Timer(_)) {
             assert_eq!(

@@ -104,6 +104,8 @@ class Demo:
         self.folder = tempfile.mkdtemp(prefix="mediagenie-sdk-")
         listen, simulated = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         self.product, self.microsoft = f"http://{listen}", f"http://{simulated}"
+        # Where a receiver of callbacks may listen.
+        self.receiver = f"127.0.0.1:{free_port()}"
         self.log = ""
         self.process = subprocess.Popen(
             [binary, "demo"],
@@ -114,6 +116,7 @@ class Demo:
                 "LISTEN_ADDRESS": listen,
                 "SIMULATOR_ADDRESS": simulated,
                 "PUBLISHER_API_KEYS": f"sdk-test={PUBLISHER_KEY}",
+                "FETCH_PRIVATE_HOSTS": self.receiver,
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

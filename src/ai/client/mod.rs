@@ -31,8 +31,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct AiClient {
     http: reqwest::Client,
-    /// Fetches what customers name; never a private address.
-    pub fetcher: outbound::Fetcher,
     keys: AiKeys,
     identity: Arc<ManagedIdentity>,
     pub deployments: Deployments,
@@ -74,15 +72,9 @@ impl UpstreamError {
 }
 
 impl AiClient {
-    pub fn new(
-        keys: AiKeys,
-        deployments: Deployments,
-        identity: Arc<ManagedIdentity>,
-        fetcher: outbound::Fetcher,
-    ) -> Result<Self, reqwest::Error> {
+    pub fn new(keys: AiKeys, deployments: Deployments, identity: Arc<ManagedIdentity>) -> Result<Self, reqwest::Error> {
         Ok(Self {
             http: outbound::patient_client()?,
-            fetcher,
             keys,
             identity,
             deployments,

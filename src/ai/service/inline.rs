@@ -5,7 +5,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::admission::client;
 use crate::ai::model::request::{image_addresses, names_files};
 use crate::ai::model::vision;
 use crate::app::App;
@@ -49,9 +48,5 @@ fn unsupported(text: &str) -> Problem {
 
 /// What is at an address that a customer names.
 pub async fn fetch(app: &App, address: &str, largest: usize) -> Result<bytes::Bytes, Problem> {
-    client(app)?
-        .fetcher
-        .fetch(address, largest)
-        .await
-        .map_err(|error| unsupported(&error.to_string()).field("image_url"))
+    app.fetcher.fetch(address, largest).await.map_err(|error| unsupported(&error.to_string()).field("image_url"))
 }

@@ -156,14 +156,13 @@ pub async fn open(
     address: &str,
     largest: u64,
 ) -> Result<BoxStream<'static, Result<Bytes, Problem>>, Problem> {
-    let fetcher = &admission::client(app)?.fetcher;
-    let pieces = fetcher.open(address, largest, DOWNLOAD).await.map_err(unfetched)?;
+    let pieces = app.fetcher.open(address, largest, DOWNLOAD).await.map_err(unfetched)?;
     Ok(pieces.map(|piece| piece.map_err(unfetched)).boxed())
 }
 
 /// Whether an address may be fetched at all, as far as that can be seen without asking for it.
 pub fn check_address(app: &App, address: &str) -> Result<(), Problem> {
-    admission::client(app)?.fetcher.check(address).map(drop).map_err(unfetched)
+    app.fetcher.check(address).map(drop).map_err(unfetched)
 }
 
 fn unfetched(error: FetchError) -> Problem {
@@ -179,5 +178,5 @@ fn unfetched(error: FetchError) -> Problem {
 
 /// What is at an address that a customer names.
 pub async fn fetch(app: &App, address: &str, largest: usize) -> Result<Bytes, Problem> {
-    admission::client(app)?.fetcher.fetch(address, largest).await.map_err(unfetched)
+    app.fetcher.fetch(address, largest).await.map_err(unfetched)
 }

@@ -1,5 +1,6 @@
-//! Fetching what somebody else names. Their address must not become a way into our own network: names are resolved
-//! here, private addresses are taken out, and the connection goes to what was checked; each redirect is checked again.
+//! Fetching what somebody else names, and posting to where they say. Their address must not become a way into our own
+//! network: names are resolved here, private addresses are taken out, and the connection goes to what was checked; each
+//! redirect is checked again, and a post follows none.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,24 +15,34 @@ use url::{Host, Url};
 const MOST_REDIRECTS: usize = 3;
 const WHOLE: Duration = Duration::from_secs(30);
 
-/// Fetches public addresses only.
+/// Reaches public addresses only.
 #[derive(Debug)]
 pub struct Fetcher {
     http: reqwest::Client,
+    /// The same without redirects.
+    straight: reqwest::Client,
     allowed: Arc<Allowed>,
+}
+
+/// What a post was answered. Of a success nothing is read; of another answer the beginning.
+#[derive(Debug)]
+pub struct Posted {
+    pub status: http::StatusCode,
+    pub headers: http::HeaderMap,
+    pub beginning: Vec<u8>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error("The address can not be read; it must be https://host/path.")]
     Unreadable,
-    #[error("Only https addresses are fetched.")]
+    #[error("Only https addresses are used.")]
     Scheme,
     #[error("The address must not carry a user name or password.")]
     Credentials,
     #[error("The address, or one that it leads to, is not on the public internet.")]
     Private,
-    #[error("The address could not be fetched: {0}.")]
+    #[error("The address could not be reached: {0}.")]
     Failed(String),
     #[error("The address answered {0}.")]
     Status(http::StatusCode),
@@ -112,17 +123,42 @@ impl Fetcher {
                 Err(_) => attempt.error(NotPublic),
             }
         });
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(redirects)
-            .dns_resolver(Arc::new(Resolver(Arc::clone(&allowed))))
-            .connect_timeout(Duration::from_secs(5))
-            // A pooled connection would be to an address of before.
-            .pool_max_idle_per_host(0)
-            .referer(false)
-            .user_agent(concat!("MediaGenie/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { http, allowed })
+        let client = |redirects| {
+            reqwest::Client::builder()
+                .no_proxy()
+                .redirect(redirects)
+                .dns_resolver(Arc::new(Resolver(Arc::clone(&allowed))))
+                .connect_timeout(Duration::from_secs(5))
+                // A pooled connection would be to an address of before.
+                .pool_max_idle_per_host(0)
+                .referer(false)
+                .user_agent(concat!("MediaGenie/", env!("CARGO_PKG_VERSION")))
+                .build()
+        };
+        let (http, straight) = (client(redirects)?, client(reqwest::redirect::Policy::none())?);
+        Ok(Self { http, straight, allowed })
+    }
+
+    /// Posts to an address, within a time. A redirect is an answer like every other.
+    pub async fn post(
+        &self,
+        address: &str,
+        headers: http::HeaderMap,
+        body: Bytes,
+        within: Duration,
+        most: usize,
+    ) -> Result<Posted, FetchError> {
+        let url = self.check(address)?;
+        let request = self.straight.post(url).headers(headers).body(body).timeout(within);
+        let mut response = request.send().await.map_err(failed)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut beginning = Vec::new();
+        while !status.is_success() && beginning.len() < most {
+            // The status stands, even if the body breaks off.
+            let Ok(Some(chunk)) = response.chunk().await else { break };
+            beginning.extend_from_slice(&chunk[..chunk.len().min(most - beginning.len())]);
+        }
+        Ok(Posted { status, headers, beginning })
     }
 
     /// Reads an address that may be asked for, as far as that can be seen without resolving its name.
@@ -301,5 +337,31 @@ mod tests {
             let error = fetcher.fetch(address, 10).await.unwrap_err().to_string();
             assert!(error.contains(said), "{address}: {error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_post_waits_no_longer_than_it_may_and_the_status_stands_whatever_the_body_does() {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let fetcher = Fetcher::new(vec![host.clone()]).unwrap();
+        let within = Duration::from_millis(200);
+        let address = format!("http://{host}/");
+        let post = || fetcher.post(&address, http::HeaderMap::new(), Bytes::new(), within, 3);
+        // The kernel takes the connection, and nobody answers.
+        assert!(post().await.unwrap_err().to_string().contains("too long"));
+        let server = std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 1000]);
+                let _ = stream.write_all(b"HTTP/1.1 500 x\r\ncontent-length: 100\r\n\r\nnever");
+                open.push(stream);
+            }
+            open
+        });
+        let posted = post().await.unwrap();
+        assert_eq!((posted.status.as_u16(), posted.beginning.as_slice()), (500, b"nev".as_slice()));
+        drop(server.join());
     }
 }

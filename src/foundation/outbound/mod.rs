@@ -8,7 +8,7 @@ use std::time::Duration;
 use backon::ExponentialBuilder;
 use url::Url;
 
-pub use fetch::{FetchError, Fetcher};
+pub use fetch::{FetchError, Fetcher, Posted};
 
 /// Longest wait for a connection, and for a whole exchange.
 const CONNECT: Duration = Duration::from_secs(3);

@@ -154,7 +154,7 @@ pub const TABLE: &[Group] = &[
             setting(
                 "FETCH_PRIVATE_HOSTS",
                 "",
-                "Hosts, as `host` or `host:port`, that image addresses may name although they are private or without TLS. Everything else that customers name must be public and https.",
+                "Hosts, as `host` or `host:port`, that image addresses and callback endpoints may name although they are private or without TLS. Everything else that customers name must be public and https.",
             ),
         ],
     },

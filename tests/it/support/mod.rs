@@ -7,4 +7,5 @@ pub mod browser;
 pub mod fake_host;
 pub mod gate;
 pub mod process;
+pub mod receiver;
 pub mod usage;
