@@ -24,3 +24,4 @@ pub use service::queries::{
 };
 pub use service::reconcile::{Reconciled, reconcile};
 pub use service::sync::{CHANGED_QUEUE, Message, QUEUE, SyncError, sync};
+pub use service::told::announce_change;

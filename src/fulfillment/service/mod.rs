@@ -5,4 +5,5 @@ pub mod landing;
 pub mod queries;
 pub mod reconcile;
 pub mod sync;
+pub mod told;
 pub mod webhook;

@@ -149,7 +149,9 @@ async fn step(app: &App, id: SubscriptionId, cause: &Cause, patience: Patience) 
 
 /// Whether more than this capability has to know of a change.
 fn concerns_others(before: &Subscription, after: &Subscription) -> bool {
-    before.facts.status != after.facts.status || before.plan_since != after.plan_since
+    before.facts.status != after.facts.status
+        || before.plan_since != after.plan_since
+        || before.facts.quantity != after.facts.quantity
 }
 
 fn change<'a>(operation: &'a Operation, open: &'a Open) -> Change<'a> {

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{assemble, batch, jobs};
 use crate::app::App;
+use crate::callbacks::{self, EventKind, Owner};
 use crate::foundation::ids::{JobId, SubscriptionId};
 use crate::foundation::problem::Problem;
 use crate::media::model::job::{ItemState, Job, Reason, State};
@@ -46,6 +49,21 @@ pub async fn end(app: &Arc<App>, mut job: Job, etag: Etag) -> Result<(), Problem
 
 /// Tells of a job that is over, once however often this is called; until then it is listed as active.
 pub async fn tell(app: &App, job: &Job) -> Result<(), Problem> {
+    let kind = match job.state {
+        State::Succeeded => EventKind::JobSucceeded,
+        State::PartiallySucceeded => EventKind::JobPartiallySucceeded,
+        State::Cancelled => EventKind::JobCancelled,
+        _ => EventKind::JobFailed,
+    };
+    let shown = job.shown();
+    let data = json!({
+        "job": job.id, "kind": job.kind, "status": job.state, "subscription": job.subscription, "progress": shown["progress"],
+        "cost": shown["cost"], "error": job.reason, "result_file_id": job.result, "metadata": job.metadata,
+    });
+    let at = job.finished.unwrap_or(job.created);
+    for owner in [Owner::Subscription(job.subscription), Owner::Publisher] {
+        callbacks::announce(app, &owner, kind, job.id.as_str(), at, data.clone()).await?;
+    }
     Ok(repo::forget_active(app, &job.id).await?)
 }
 

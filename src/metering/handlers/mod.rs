@@ -22,7 +22,7 @@ use super::service::{read_back, run};
 use crate::app::App;
 use crate::foundation::ids::SubscriptionId;
 use crate::foundation::problem::{JobError, Problem};
-use crate::fulfillment::Message;
+use crate::fulfillment::{self, Message};
 
 /// Days compared each morning: Microsoft's processing lags behind.
 const READ_BACK_DAYS: i64 = 3;
@@ -49,10 +49,12 @@ impl From<FileError> for Problem {
     }
 }
 
-/// Queue `subscription-changed`: a plan, trial or status is another one, and the ledger follows.
+/// Queue `subscription-changed`: a plan, trial, status or number of seats is another one. The ledger follows, and the
+/// publisher's systems are told.
 pub async fn subscription_changed(app: Arc<App>, text: String) -> Result<(), JobError> {
     let message: Message = serde_json::from_str(&text).map_err(JobError::fail)?;
     let id: SubscriptionId = message.subscription;
+    fulfillment::announce_change(&app, id).await.map_err(JobError::retry)?;
     match look(&app, &Resource::Subscription(id)).await {
         // Noted already; the minute's round goes on with it.
         Ok(()) | Err(MeteringError::Api(_)) => Ok(()),

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use crate::app::App;
+use crate::callbacks::{self, EventKind, Owner};
 use crate::fulfillment::ApiError;
 use crate::metering::model::event::State;
 use crate::metering::model::ledger::{EventKey, Ledger};
@@ -133,6 +136,7 @@ pub async fn list_losses(app: &App, work: &mut Work) -> Result<(), StoreError> {
             };
             repo::list_loss(app, &loss).await?;
             if recovered.is_none() {
+                announce(app, &loss).await?;
                 tracing::error!(resource = %loss.resource, dimension = loss.dimension, hour = %loss.hour, quantity = %loss.quantity,
                     amount = %loss.amount, currency = loss.currency, reason = reason.as_str(), "usage is lost");
             }
@@ -143,6 +147,18 @@ pub async fn list_losses(app: &App, work: &mut Work) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Tells the publisher's systems. It is tried again with the line itself.
+async fn announce(app: &App, loss: &Loss) -> Result<(), StoreError> {
+    let data = json!({
+        "resource": loss.resource.to_string(), "dimension": loss.dimension, "hour": loss.hour.to_string(), "plan": loss.plan,
+        "quantity": loss.quantity.to_string(), "amount": loss.amount, "currency": loss.currency, "reason": loss.reason.as_str(),
+    });
+    let subject = format!("{}:{}:{}", loss.resource, loss.hour, loss.dimension);
+    callbacks::announce(app, &Owner::Publisher, EventKind::UsageLost, &subject, loss.at, data)
+        .await
+        .map_err(|problem| StoreError::unavailable(problem.to_string()))
 }
 
 /// Leaves a resource: the work list says when to come again, or no longer has it.
