@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Form, Incoming, Request, Response};
-use crate::identity::{ApiKey, Customer, MarketplaceCaller, Publisher, Role, Staff};
+use crate::identity::{ApiKey, Customer, MarketplaceCaller, Publisher, Role, Staff, Upload};
 use crate::{ai, fulfillment, health, identity, media, metering, pages, portal, staff};
 
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
@@ -26,6 +26,8 @@ pub enum Handler {
     CustomerForm(fn(Arc<App>, Request, Customer, Form) -> Answer),
     /// Somebody signed in, by the script of a page of ours; the body may be anything.
     CustomerCall(fn(Arc<App>, Request, Customer) -> Answer),
+    /// Somebody signed in, with files in a form of ours that is read as it comes.
+    CustomerUpload(fn(Arc<App>, Request, Customer, Upload) -> Answer),
     /// Staff with at least this role.
     Staff(Role, fn(Arc<App>, Request, Staff) -> Answer),
     /// Staff with at least this role, with a form of ours.
@@ -57,8 +59,8 @@ macro_rules! with {
     };
 }
 macro_rules! upload {
-    ($handler:path) => {
-        Handler::KeyUpload(|app, request, who, body| Box::pin($handler(app, request, who, body)))
+    ($kind:ident, $handler:path) => {
+        Handler::$kind(|app, request, who, body| Box::pin($handler(app, request, who, body)))
     };
 }
 macro_rules! form {
@@ -107,6 +109,17 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("PlaygroundTranscribe", with!(CustomerCall, portal::playground::transcribe)),
     ("PlaygroundSpeak", with!(CustomerCall, portal::playground::speak)),
     ("PlaygroundAnalyze", with!(CustomerCall, portal::playground::analyze)),
+    ("PortalFiles", with!(Customer, portal::files::list)),
+    ("UploadFiles", upload!(CustomerUpload, portal::files::upload)),
+    ("PortalFileContent", with!(Customer, portal::files::content)),
+    ("RemoveFile", form!(portal::files::remove)),
+    ("PortalJobs", with!(Customer, portal::jobs::list)),
+    ("StartJob", form!(portal::jobs::start)),
+    ("PortalJob", with!(Customer, portal::job::one)),
+    ("PortalJobEvents", with!(Customer, portal::job::events)),
+    ("PortalJobItem", with!(Customer, portal::item::show)),
+    ("StopJob", form!(portal::job::cancel)),
+    ("RemoveJob", form!(portal::job::remove)),
     // The publisher's staff.
     ("StaffHome", with!(Staff, Reader, staff::subscriptions::home)),
     ("StaffSubscriptions", with!(Staff, Reader, staff::subscriptions::list)),
@@ -139,7 +152,7 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("Speech", with!(Key, ai::handlers::speech)),
     ("Vision", with!(Key, ai::handlers::analyze)),
     ("MintToken", with!(Key, ai::handlers::mint)),
-    ("CreateFile", upload!(media::handlers::create_file)),
+    ("CreateFile", upload!(KeyUpload, media::handlers::create_file)),
     ("Files", with!(Key, media::handlers::files)),
     ("File", with!(Key, media::handlers::file)),
     ("FileContent", with!(Key, media::handlers::content)),

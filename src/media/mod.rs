@@ -9,9 +9,10 @@
 //! done, and passes the job on with another message: so no job holds up the others, and a step that comes twice, or dies,
 //! bills nothing twice. `docs/MEDIA.md` tells the whole way.
 
+pub mod content;
 pub mod handlers;
 pub mod model;
 mod repo;
 mod service;
 
-pub use service::jobs::recent;
+pub use service::{files, jobs};

@@ -1,15 +1,20 @@
 //! What buyers and customers see: the product page, the landing page in each of its states, their subscriptions.
 //!
-//! Owns: these pages and their forms. Does not own: any rule; it asks `fulfillment`, `metering` and `ai` and shows the
-//! answer.
+//! Owns: these pages and their forms. Does not own: any rule; it asks `fulfillment`, `metering`, `ai` and `media` and
+//! shows the answer.
 
 pub mod budgets;
 pub mod captures;
+pub mod files;
+pub mod item;
+pub mod job;
+pub mod jobs;
 mod key_terms;
 pub mod keys;
 pub mod landing;
 pub mod playground;
 pub mod product;
+mod preview;
 mod samples;
 pub mod subscriptions;
 mod usage;
