@@ -80,8 +80,7 @@ pub fn answer(
     response = with_header(response, header::CONTENT_TYPE, &file.content_type);
     response = with_header(response, header::ACCEPT_RANGES, "bytes");
     response = with_header(response, header::CONTENT_LENGTH, &(range.end - range.start).to_string());
-    response =
-        with_header(response, header::CONTENT_DISPOSITION, &disposition(&file.name, shown, &file.content_type));
+    response = with_header(response, header::CONTENT_DISPOSITION, &disposition(&file.name, shown, &file.content_type));
     *response.body_mut() = files::stream(app, subscription, file, range);
     Ok(response)
 }

@@ -136,7 +136,8 @@ fn wanted(form: &Form) -> Result<Value, Problem> {
         }
     } else {
         let files = form.all("files").map(|id| json!({ "file_id": id }));
-        let urls = form.get("urls").lines().map(str::trim).filter(|url| !url.is_empty()).map(|url| json!({ "url": url }));
+        let urls =
+            form.get("urls").lines().map(str::trim).filter(|url| !url.is_empty()).map(|url| json!({ "url": url }));
         let items: Vec<Value> = files.chain(urls).collect();
         if items.is_empty() {
             return Err(nothing("files", "Choose at least one file, or enter an address."));

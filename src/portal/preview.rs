@@ -117,7 +117,7 @@ struct Place {
 struct Found {
     text: String,
     /// Of a hundred.
-    sure: Option<f64>,
+    sure: Option<u8>,
     /// `x, y – x, y` in pixels.
     place: String,
 }
@@ -128,7 +128,9 @@ fn number(value: &Value) -> Option<f64> {
 
 fn corners_of_box(value: &Value) -> Vec<(f64, f64)> {
     match [&value["x"], &value["y"], &value["w"], &value["h"]].map(number) {
-        [Some(x), Some(y), Some(w), Some(h)] if w > 0.0 && h > 0.0 => vec![(x, y), (x + w, y), (x + w, y + h), (x, y + h)],
+        [Some(x), Some(y), Some(w), Some(h)] if w > 0.0 && h > 0.0 => {
+            vec![(x, y), (x + w, y), (x + w, y + h), (x, y + h)]
+        }
         _ => Vec::new(),
     }
 }
@@ -149,8 +151,11 @@ fn lines_read(found: &Value) -> impl Iterator<Item = &Value> {
 
 fn places(found: &Value) -> Vec<Place> {
     let name = |one: &Value| one["tags"][0]["name"].as_str().unwrap_or_default().to_owned();
-    let objects = listed(found, "objectsResult")
-        .map(|one| Place { kind: "object", label: name(one), corners: corners_of_box(&one["boundingBox"]) });
+    let objects = listed(found, "objectsResult").map(|one| Place {
+        kind: "object",
+        label: name(one),
+        corners: corners_of_box(&one["boundingBox"]),
+    });
     let people = (1..).zip(listed(found, "peopleResult")).map(|(number, one)| Place {
         kind: "person",
         label: number.to_string(),
@@ -190,7 +195,7 @@ pub fn drawing(found: &Value) -> Option<Value> {
 pub fn findings(found: &Value) -> Vec<Value> {
     let row = |text: &str, sure: &Value, corners: &[(f64, f64)]| Found {
         text: text.to_owned(),
-        sure: number(sure).map(|sure| (sure * 1000.0).round() / 10.0),
+        sure: number(sure).map(|sure| (sure.clamp(0.0, 1.0) * 100.0).round() as u8),
         place: around(corners),
     };
     let mut rows: Vec<(&str, Vec<Found>)> = Vec::new();
@@ -252,7 +257,8 @@ mod tests {
         assert_eq!(texts(&transcript("srt", srt)), [(0.0, "0:00.0", "Hello there"), (3723.45, "1:02:03.5", "End")]);
         let vtt = "WEBVTT\n\nNOTE x\n\n00:02.500 --> 00:03.000 align:start\nHi\n\nbeside\n";
         assert_eq!(texts(&transcript("vtt", vtt)), [(2.5, "0:02.5", "Hi")]);
-        let verbose = json!({ "text": "a b", "segments": [{ "start": 1.0, "text": " a" }, { "start": "x", "text": "b" }] });
+        let verbose =
+            json!({ "text": "a b", "segments": [{ "start": 1.0, "text": " a" }, { "start": "x", "text": "b" }] });
         assert_eq!(texts(&transcript("verbose_json", &verbose.to_string())), [(1.0, "0:01.0", "a")]);
         let diarized = json!({ "segments": [{ "start": 0, "text": "a", "speaker": "A" }] });
         assert_eq!(transcript("diarized_json", &diarized.to_string()).lines[0].speaker.as_deref(), Some("A"));
@@ -281,12 +287,13 @@ mod tests {
             "peopleResult": { "values": [] },
         });
         let drawn = drawing(&found).unwrap();
-        let points: Vec<&str> = drawn["shapes"].as_array().unwrap().iter().map(|it| it["points"].as_str().unwrap()).collect();
+        let points: Vec<&str> =
+            drawn["shapes"].as_array().unwrap().iter().map(|it| it["points"].as_str().unwrap()).collect();
         assert_eq!(points, ["10,20 40,20 40,60 10,60", "1,2 3,2 3,5"]);
         let table = findings(&found);
         let features: Vec<&str> = table.iter().map(|row| row["feature"].as_str().unwrap()).collect();
         assert_eq!(features, ["caption", "objects", "people", "read"]);
-        assert_eq!(table[1]["found"][0], json!({ "text": "\"dog\"", "sure": 50.0, "place": "10, 20 – 40, 60" }));
+        assert_eq!(table[1]["found"][0], json!({ "text": "\"dog\"", "sure": 50, "place": "10, 20 – 40, 60" }));
         assert_eq!(table[3]["found"][0]["place"], "1, 2 – 3, 5");
         assert_eq!(drawing(&json!({ "metadata": { "width": 1e9, "height": 1 } })), None);
     }

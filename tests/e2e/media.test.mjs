@@ -30,26 +30,31 @@ const limit = (seconds) => ({ timeout: seconds * 1000 });
 const portal = (path = '') => `${world.demo.product}/portal/subscriptions/${subscription}${path}`;
 const wrong = [];
 
-/** The page at three widths, in both schemes, in both languages: nothing sticks out, nothing is inaccessible. */
-async function looked(page, name) {
+/** The page at three widths and in both schemes: nothing sticks out, nothing is inaccessible. */
+async function shots(page, name) {
   const folder = join(OUTPUT, 'screenshots-media');
   await mkdir(folder, { recursive: true });
+  for (const [width, theme] of [[1280, 'light'], [800, 'light'], [1280, 'dark'], [320, 'light']]) {
+    const what = `${name}-${width}-${theme}`;
+    await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' });
+    await page.setViewportSize({ width, height: 900 });
+    wrong.push(...await fits(page, what), ...await violations(page, what, theme === 'dark' ? ['color-contrast'] : undefined));
+    await page.screenshot({ path: join(folder, `${what}.png`), fullPage: true });
+  }
+  await page.setViewportSize({ width: 1280, height: 900 });
+  await page.emulateMedia({ colorScheme: 'light' });
+}
+
+/** The same in both languages. */
+async function looked(page, name) {
   for (const language of ['en', 'zh-Hans']) {
     await page.context().addCookies([{ name: 'mediagenie-language', value: language, url: world.demo.product }]);
     await page.reload();
     const odd = (await page.locator('body').innerText()).match(/\bundefined\b|\bNaN\b|\[object|\{(done|name|count|days|number|total|most)\}/);
     if (odd) wrong.push(`${name} shows “${odd[0]}”`);
-    for (const [width, theme] of [[1280, 'light'], [800, 'light'], [1280, 'dark'], [320, 'light']]) {
-      const what = `${name}-${width}-${theme}-${language}`;
-      await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' });
-      await page.setViewportSize({ width, height: 900 });
-      wrong.push(...await fits(page, what), ...await violations(page, what, theme === 'dark' ? ['color-contrast'] : undefined));
-      await page.screenshot({ path: join(folder, `${what}.png`), fullPage: true });
-    }
+    await shots(page, `${name}-${language}`);
   }
   await page.context().addCookies([{ name: 'mediagenie-language', value: 'en', url: world.demo.product }]);
-  await page.setViewportSize({ width: 1280, height: 900 });
-  await page.emulateMedia({ colorScheme: 'light' });
   await page.reload();
 }
 
@@ -125,18 +130,18 @@ journey(world, 'a text is spoken in the background, its progress is seen, and it
   await page.locator('summary', { hasText: 'Speak a long text' }).click();
   await page.locator('#speech-response_format').selectOption('wav');
   await page.locator('#speech-text').fill('This is a sentence of some forty letters. '.repeat(400));
-  await world.demo.control('faults', { ai_delay_ms: 1500 });
+  await world.demo.control('faults', { ai_delay_ms: 4000 });
   await page.locator('#start-speech').getByRole('button', { name: 'Start the job' }).click();
   await heading(page, 'Speech').waitFor();
-  // Every state on the way, as the page shows it.
-  await page.evaluate(() => {
-    const seen = [];
-    const note = () => { seen.push(document.querySelector('[data-bar]').value); sessionStorage.setItem('bars', JSON.stringify(seen)); };
-    note();
-    new MutationObserver(note).observe(document.querySelector('[data-job]'), { subtree: true, childList: true, characterData: true, attributes: true });
-  });
-  await looked(page, 'job-running');
+  // On the way, without being loaded again.
+  await page.evaluate(() => { window.same = true; });
+  await page.waitForFunction(() => { const bar = document.querySelector('[data-bar]'); return bar.value > 0 && bar.value < bar.max; }, null, { timeout: SETTLING });
+  assert.ok(await page.evaluate(() => window.same), 'it is the page that was opened');
+  assert.match(await page.locator('[data-counts-shown]').innerText(), /^[1-5] of 6 done, 0 failed$/);
+  await page.locator('.title .badge', { hasText: /^Running$/ }).waitFor();
+  await shots(page, 'job-running');
   await over(page);
+  assert.ok(!await page.evaluate(() => window.same), 'it was loaded again at its end');
   await world.demo.control('faults', {});
   await page.locator('.card audio').waitFor();
   assert.ok(await plays(page.locator('.card audio')) > 60);
@@ -186,12 +191,7 @@ journey(world, 'images are looked at, and what was found is drawn and told', lim
   await looked(page, 'item-image');
   await page.goto(portal('/jobs'));
   for (const summary of await page.locator('summary').all()) await summary.click();
-  const folder = join(OUTPUT, 'screenshots-media');
-  for (const width of [1280, 800, 320]) {
-    await page.setViewportSize({ width, height: 900 });
-    wrong.push(...await fits(page, `jobs-forms-${width}`), ...await violations(page, `jobs-forms-${width}`));
-    await page.screenshot({ path: join(folder, `jobs-forms-${width}.png`), fullPage: true });
-  }
+  await shots(page, 'jobs-forms');
   await looked(page, 'jobs');
 });
 

@@ -127,16 +127,16 @@ async fn files_are_uploaded_by_a_form_listed_downloaded_and_removed() {
         let answer = window.get(&format!("files/{}/content", window.file(file).await), None).await;
         let told = (answer.header("content-disposition"), answer.header("content-type"));
         assert_eq!((answer.status, told), (200, (how, kind)));
-        assert_eq!(
-            (answer.header("x-content-type-options"), answer.header("cache-control")),
-            ("nosniff", "no-store")
-        );
+        assert_eq!((answer.header("x-content-type-options"), answer.header("cache-control")), ("nosniff", "no-store"));
     }
     let (digits, html) = (window.file("0.txt").await, window.file("x.html").await);
     let content = format!("files/{digits}/content");
-    for (range, status, text) in
-        [("bytes=2-4", 206, "234"), ("bytes=7-", 206, "789"), ("bytes=-2", 206, "89"), ("bytes=0-1,3-4", 200, "0123456789")]
-    {
+    for (range, status, text) in [
+        ("bytes=2-4", 206, "234"),
+        ("bytes=7-", 206, "789"),
+        ("bytes=-2", 206, "89"),
+        ("bytes=0-1,3-4", 200, "0123456789"),
+    ] {
         let answer = window.get(&content, Some(range)).await;
         assert_eq!((answer.status, answer.text().as_str()), (status, text), "{range}");
     }
@@ -189,10 +189,10 @@ async fn a_form_that_is_not_ours_writes_nothing_and_a_bad_one_says_why() {
     }
     assert_eq!(blobs().await, 1, "what was whole before the one that is too large stays");
     let bad = [("days", "31")];
-    let form = bad.iter().fold(
-        reqwest::multipart::Form::new().text("csrf", window.csrf.clone()),
-        |form, (name, value)| form.text(*name, *value),
-    );
+    let form =
+        bad.iter().fold(reqwest::multipart::Form::new().text("csrf", window.csrf.clone()), |form, (name, value)| {
+            form.text(*name, *value)
+        });
     let request = window.http.post(format!("{}/files", window.base)).header(COOKIE, &window.cookie);
     assert_eq!(request.multipart(form).send().await.unwrap().status(), 400);
 }
@@ -219,7 +219,10 @@ async fn a_job_is_started_by_a_form_followed_to_its_end_and_deleted_with_its_res
     app.settle().await;
     told.push_str(&events.text().await.unwrap());
     let last: Value = serde_json::from_str(told.trim_end().rsplit("data: ").next().unwrap()).unwrap();
-    assert_eq!((last["status"].as_str(), last["progress"]["percent"].as_u64()), (Some("partially_succeeded"), Some(100)));
+    assert_eq!(
+        (last["status"].as_str(), last["progress"]["percent"].as_u64()),
+        (Some("partially_succeeded"), Some(100))
+    );
     let again = window.http.get(app.url(&format!("{job}/events"))).header(COOKIE, &window.cookie).send().await.unwrap();
     assert_eq!(again.text().await.unwrap().matches("event: progress").count(), 1, "one that is over is told once");
     let page = browser.get(&job).await;
@@ -260,7 +263,8 @@ async fn each_kind_of_result_can_be_looked_at() {
     }
     app.settle().await;
     let page = browser.get(&format!("{seen}/items/0")).await;
-    for text in ["<polygon class=\"place place-object\" points=\"", "place-line", "Place, in pixels", "People", &image] {
+    for text in ["<polygon class=\"place place-object\" points=\"", "place-line", "Place, in pixels", "People", &image]
+    {
         assert!(page.says(text), "{text}: {}", page.body);
     }
     let page = browser.get(&format!("{spoken}/items/0")).await;
@@ -300,8 +304,16 @@ async fn what_a_job_lacks_is_said_beside_what_was_typed_and_a_form_sent_twice_is
     for (fields, status, said) in [
         (vec![("kind", "transcription"), ("model", "transcribe")], 400, "The job would have nothing to do"),
         (vec![("kind", "speech"), ("model", "nothing"), ("voice", "ash"), ("text", "x")], 404, "value=\"ash\""),
-        (vec![("kind", "speech"), ("model", "speech"), ("voice", ""), ("text", "typed text")], 400, ">typed text</textarea>"),
-        (vec![("kind", "image-analysis"), ("model", "vision"), ("urls", "https://x/y")], 400, ">https://x/y</textarea>"),
+        (
+            vec![("kind", "speech"), ("model", "speech"), ("voice", ""), ("text", "typed text")],
+            400,
+            ">typed text</textarea>",
+        ),
+        (
+            vec![("kind", "image-analysis"), ("model", "vision"), ("urls", "https://x/y")],
+            400,
+            ">https://x/y</textarea>",
+        ),
         (vec![("kind", "poem"), ("urls", "https://x/y")], 400, "Error:"),
     ] {
         let page = send(&fields).await;

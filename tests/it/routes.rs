@@ -97,7 +97,11 @@ async fn every_route_keeps_out_who_does_not_belong() {
                 Handler::CustomerUpload(_) => {
                     assert_eq!(foreign, 403, "{name}: a form that is not ours");
                     let csrf = stranger.get("/portal").await.fields("/sign-out")["csrf"].clone();
-                    assert_eq!(stranger.post(&path, &[("csrf", &csrf)]).await.status, 403, "{name}: a form without files");
+                    assert_eq!(
+                        stranger.post(&path, &[("csrf", &csrf)]).await.status,
+                        403,
+                        "{name}: a form without files"
+                    );
                     let cookie = format!("mediagenie-session={}", stranger.cookie("mediagenie-session").unwrap());
                     let sent = |csrf: &str| {
                         let form = reqwest::multipart::Form::new().text("csrf", csrf.to_owned());
