@@ -2,7 +2,7 @@
 //!
 //! This is the only file, with the tests, that names a concrete backend.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::ai::{AiClient, Deployments, Known};
 use crate::blobs::{AzureBlobs, BlobError, Blobs, EmbeddedBlobs};
@@ -47,6 +47,15 @@ pub struct App {
     pub ai: Option<AiClient>,
     /// Keys of customers' programs, read a moment ago.
     pub api_keys: RememberedKeys,
+    /// The queues that functions are driven by, with the function's name; whoever drives them says so at the start.
+    pub driven: OnceLock<Vec<DrivenQueue>>,
+}
+
+/// A queue, and the function that works on its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrivenQueue {
+    pub queue: String,
+    pub function: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +176,7 @@ impl App {
             changes: Changes::default(),
             ai,
             api_keys: RememberedKeys::default(),
+            driven: OnceLock::new(),
         }))
     }
 }

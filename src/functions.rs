@@ -142,6 +142,10 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("StaffAi", with!(Staff, Reader, staff::ai::overview)),
     ("StaffStopAi", form!(Operator, staff::ai::stop)),
     ("StaffResumeAi", form!(Operator, staff::ai::resume)),
+    ("StaffQueues", with!(Staff, Reader, staff::queues::overview)),
+    ("StaffReplayMessage", form!(Operator, staff::queues::replay)),
+    ("StaffReplayMessages", form!(Operator, staff::queues::replay_all)),
+    ("StaffRemoveMessage", form!(Operator, staff::queues::remove)),
     // Customers' programs.
     ("ChatCompletions", with!(Key, ai::handlers::chat)),
     ("Embeddings", with!(Key, ai::handlers::embeddings)),

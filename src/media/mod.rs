@@ -15,4 +15,4 @@ pub mod model;
 mod repo;
 mod service;
 
-pub use service::{files, jobs};
+pub use service::{active, files, jobs};

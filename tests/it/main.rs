@@ -24,6 +24,7 @@ mod metering;
 mod parity;
 mod playground;
 mod purchase;
+mod queues_pages;
 mod routes;
 mod seams;
 mod support;
