@@ -21,12 +21,14 @@ use crate::foundation::problem::Problem;
 use crate::foundation::web::{Body, Form, Request, Response, redirect, respond, uncached, with_header};
 use crate::identity::Customer;
 use crate::media::model::file::File;
-use crate::media::model::job::{Input, Item, Job};
+use crate::media::model::job::{Input, Item, ItemState, Job};
 use crate::media::{files, jobs};
 use crate::pages::page;
 
 /// Items on a page.
 const ITEMS: usize = 25;
+/// Items of the largest slice.
+const SLICE: usize = 32;
 /// How often a job is looked at while somebody watches it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A sign of life, so that nothing in between takes the connection for a dead one.
@@ -43,10 +45,25 @@ pub(super) async fn still_there(app: &App, id: SubscriptionId, file: &FileId) ->
     }
 }
 
+/// A job as it is at this moment. Its row is written after each slice, its items as soon as they are done; a slice of long
+/// recordings takes many minutes.
+async fn current(app: &App, mut job: Job) -> Result<Job, Problem> {
+    if !job.state.is_over() {
+        for item in jobs::items(app, &job, job.next, SLICE).await? {
+            match item.state {
+                ItemState::Waiting => {}
+                ItemState::Succeeded => job.succeeded += 1,
+                ItemState::Failed => job.failed += 1,
+            }
+        }
+    }
+    Ok(job)
+}
+
 /// `GET /portal/subscriptions/{id}/jobs/{job}?from=`: `from` is the number of the first item.
 pub async fn one(app: Arc<App>, request: Request, customer: Customer) -> Result<Response, Problem> {
     let row = own(&app, &request, &customer).await?;
-    let job = jobs::find(&app, row.id, request.param("job")).await?;
+    let job = current(&app, jobs::find(&app, row.id, request.param("job")).await?).await?;
     let from: u32 = request.query("from").and_then(|from| from.parse().ok()).unwrap_or(0);
     let items = jobs::items(&app, &job, from, ITEMS).await?;
     let names = names(&app, &job, &items).await?;
@@ -103,7 +120,7 @@ fn shown(item: &Item, names: &BTreeMap<FileId, String>) -> Value {
 /// `GET /portal/subscriptions/{id}/jobs/{job}/events`: server-sent events, one whenever the job has changed.
 pub async fn events(app: Arc<App>, request: Request, customer: Customer) -> Result<Response, Problem> {
     let row = own(&app, &request, &customer).await?;
-    let job = jobs::find(&app, row.id, request.param("job")).await?;
+    let job = current(&app, jobs::find(&app, row.id, request.param("job")).await?).await?;
     let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
     tokio::spawn(follow(app, job, sender));
     let mut response = respond(StatusCode::OK, "text/event-stream; charset=utf-8", Bytes::new());
@@ -138,7 +155,8 @@ async fn follow(app: Arc<App>, mut job: Job, sender: Sender<std::io::Result<Byte
             () = sender.closed() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
-        job = match jobs::find(&app, job.subscription, job.id.as_str()).await {
+        let look = async { current(&app, jobs::find(&app, job.subscription, job.id.as_str()).await?).await };
+        job = match look.await {
             Ok(job) => job,
             // Deleted, or the store is away: whoever comes again is told.
             Err(_) => return,
