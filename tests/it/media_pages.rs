@@ -9,6 +9,7 @@ use crate::ai_media::{png, wav};
 use crate::support::ai::Program;
 use crate::support::app::TestApp;
 use crate::support::browser::Browser;
+use crate::support::gate::Act;
 
 /// A browser where its pages are not enough: forms with files, ranges, streams.
 struct Window {
@@ -177,6 +178,13 @@ async fn a_form_that_is_not_ours_writes_nothing_and_a_bad_one_says_why() {
     let request = window.http.post(format!("{}/files", window.base)).header(COOKIE, &window.cookie);
     let elsewhere = request.header("origin", "https://evil.example").multipart(form).send().await.unwrap();
     assert_eq!(elsewhere.status(), 403);
+    // A form that never comes to its first field fills no memory.
+    let boundary = "multipart/form-data; boundary=x";
+    let alone = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = alone.post(format!("{}/files", window.base)).header(COOKIE, &window.cookie);
+    let junk = request.header("content-type", boundary).body(large.clone()).send().await;
+    // The server may close before all is sent; then the client sees a broken pipe instead of the answer.
+    assert!(junk.is_err() || junk.unwrap().status() == 403);
     assert_eq!(blobs().await, 0);
     for (files, status, said) in [
         (&[][..], 400, "No file was chosen"),
@@ -242,6 +250,28 @@ async fn a_job_is_started_by_a_form_followed_to_its_end_and_deleted_with_its_res
     assert_eq!(browser.get(&job).await.status, 404);
     let files = browser.get(&format!("/portal/subscriptions/{id}/files")).await;
     assert!(files.says(&file) && !files.says("call one.srt"), "its result is gone, and what it worked on stays");
+}
+
+#[tokio::test]
+async fn items_count_as_soon_as_they_are_done_also_within_a_slice() {
+    let (app, id, browser, window) = start().await;
+    window.upload(Some(&window.csrf), &[("a.png", &png(60, 60))]).await;
+    let file = window.file("a.png").await;
+    let fields = [("model", "vision"), ("features", "tags"), ("files", &*file), ("urls", "https://127.0.0.1/x")];
+    let job = begin(&browser, id, "image-analysis", &fields).await;
+    // All items are written down, and the job itself is about to be.
+    app.gate.next(Act::Stop, |table, writes| {
+        table.0 == "MediaJobs" && writes[0].body().is_some_and(|body| body.contains("\"succeeded\":1"))
+    });
+    let watch = async {
+        app.gate.arrived().await;
+        let page = browser.get(&job).await;
+        app.gate.open();
+        page
+    };
+    let ((), page) = tokio::join!(app.settle(), watch);
+    assert!(page.says("Running") && page.says("1 of 2 done, 1 failed"), "{}", page.body);
+    assert!(browser.get(&job).await.says("1 of 2 done, 1 failed"), "and only once");
 }
 
 #[tokio::test]
