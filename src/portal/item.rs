@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::files as pages;
+use super::findings;
 use super::job::still_there;
 use super::jobs::{address, view};
 use super::playground::priced;
-use super::preview;
 use super::subscriptions::own;
+use super::transcript;
 use super::view::subscription_view;
 use crate::app::App;
 use crate::foundation::problem::Problem;
@@ -39,31 +40,36 @@ pub async fn show(app: Arc<App>, request: Request, customer: Customer) -> Result
         None => None,
     };
     let transcript = match &result {
-        Some(file) if job.kind == Kind::Transcription => transcript(&app, &job, file).await?,
+        Some(file) if job.kind == Kind::Transcription => readable(&app, &job, file).await?,
         _ => Value::Null,
     };
     let image = item.value.as_ref().filter(|_| job.kind == Kind::ImageAnalysis);
     let call = format!("{}:{:06}", job.id, item.number);
+    // The page is worth something without it, too.
+    let price = priced(&app, &row, &call).await.unwrap_or_else(|problem| {
+        tracing::warn!(call, %problem, "an item's price can not be told");
+        None
+    });
     let content = json!({
         "s": subscription_view(&row, &[]), "address": format!("{}/{}", address(&row), job.id),
         "files_address": pages::address(&row), "jobs_address": address(&row), "job": view(&job), "item": item.shown(),
         "input": input.as_ref().map(pages::view), "input_gone": matches!(item.input, Input::File(_)) && input.is_none(),
         "text": match &item.input { Input::Text(text) => Some(text), _ => None },
         "result": result.as_ref().map(pages::view), "result_gone": item.file.is_some() && result.is_none(),
-        "transcript": transcript, "findings": image.map(preview::findings), "drawing": image.and_then(preview::drawing),
-        "price": priced(&app, &row, &call).await?,
+        "transcript": transcript, "findings": image.map(findings::table), "drawing": image.and_then(findings::drawing),
+        "price": price,
         "earlier": number.checked_sub(1), "later": Some(number + 1).filter(|later| *later < job.items),
     });
     page(&app, &request, Some(&customer.session), "portal_job_item.html", content)
 }
 
 /// A transcript for a template: its lines with their times where it has such, else its text.
-async fn transcript(app: &App, job: &Job, file: &File) -> Result<Value, Problem> {
+async fn readable(app: &App, job: &Job, file: &File) -> Result<Value, Problem> {
     let bytes = files::read(app, job.subscription, file, 0..MOST_BYTES).await?;
     // Cut within a character or not: what can not be read is shown as such.
     let text = String::from_utf8_lossy(&bytes);
     let format = job.options.get("response_format").map_or("json", String::as_str);
-    let read = preview::transcript(format, &text);
+    let read = transcript::read(format, &text);
     Ok(json!({
         "lines": read.lines, "text": read.text, "more_lines": read.more, "cut": file.bytes > MOST_BYTES,
         "most_kib": MOST_BYTES / 1024,

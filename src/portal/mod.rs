@@ -6,6 +6,7 @@
 pub mod budgets;
 pub mod captures;
 pub mod files;
+mod findings;
 pub mod item;
 pub mod job;
 pub mod jobs;
@@ -13,10 +14,10 @@ mod key_terms;
 pub mod keys;
 pub mod landing;
 pub mod playground;
-mod preview;
 pub mod product;
 mod samples;
 pub mod subscriptions;
+mod transcript;
 mod usage;
 mod view;
 
