@@ -18,6 +18,7 @@
       bar.max = total || 1;
       bar.value = done + failed;
       counts.textContent = fill(card.dataset.counts, shown);
+      document.querySelector("[data-cost]").textContent = [job.cost.currency, job.cost.amount].filter(Boolean).join(" ");
       const badge = states.find((one) => one.dataset.of === job.status);
       if (badge && state.firstElementChild?.dataset.of !== job.status) {
         state.replaceChildren(badge.cloneNode(true));

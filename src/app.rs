@@ -14,6 +14,7 @@ use crate::foundation::rng::Random;
 use crate::foundation::settings::{Settings, Storage, StorageAccount};
 use crate::fulfillment::{Changes, MarketplaceClient};
 use crate::identity::{RememberedKeys, SignInClient, SigningKeys};
+use crate::media;
 use crate::metering::{Catalogue, Lanes};
 use crate::pages::Pages;
 use crate::queue::{AzureQueues, EmbeddedQueues, QueueError, Queues};
@@ -49,6 +50,8 @@ pub struct App {
     pub api_keys: RememberedKeys,
     /// The queues that functions are driven by, with the function's name; whoever drives them says so at the start.
     pub driven: OnceLock<Vec<DrivenQueue>>,
+    /// What is known here of media jobs and files.
+    pub media: media::Memory,
 }
 
 /// A queue, and the function that works on its messages.
@@ -177,6 +180,7 @@ impl App {
             ai,
             api_keys: RememberedKeys::default(),
             driven: OnceLock::new(),
+            media: media::Memory::default(),
         }))
     }
 }

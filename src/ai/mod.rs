@@ -19,4 +19,4 @@ pub use model::budget::{Budget, Unit, Window};
 pub use model::deployments::{Deployment, Deployments, DeploymentsError, Kind, Known};
 pub use model::statistics::Tally;
 pub use service::ask::Unanswered;
-pub use service::{books, budgets, captures, cooldown, price, stops, whole};
+pub use service::{batches, books, budgets, captures, cooldown, price, stops, whole};

@@ -4,18 +4,26 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use azure_core::request_options::{IfMatchCondition, MaxResults, Prefix};
+use azure_storage::shared_access_signature::SasProtocol;
+use azure_storage::shared_access_signature::service_sas::BlobSasPermissions;
 use azure_storage_blobs::prelude::{
     BlobBlockType, BlobClient, BlobServiceClient, BlockList, ClientBuilder, ContainerClient,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{BlobError, BlobInfo, BlobWriter, Blobs, Condition, check_name};
+use super::{Access, BlobError, BlobInfo, BlobWriter, Blobs, Condition, check_name};
 use crate::foundation::azure_account::{AzureAccount, failure};
+
+/// Links are valid from a little before now: clocks differ.
+const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 #[derive(Debug)]
 pub struct AzureBlobs {
     service: BlobServiceClient,
+    /// Whether links are signed with the account's key, or with one that Entra lends.
+    has_key: bool,
 }
 
 impl AzureBlobs {
@@ -23,7 +31,16 @@ impl AzureBlobs {
         let service = ClientBuilder::with_location(account.blobs(), account.credentials())
             .client_options(account.options())
             .blob_service_client();
-        Self { service }
+        Self { service, has_key: account.has_key() }
+    }
+
+    /// There may be none yet; somebody else may make it in between, and the next call tells.
+    async fn ensure(&self, container: &str) -> Result<(), BlobError> {
+        let container = self.container(container);
+        if !container.exists().await.map_err(translate)? {
+            let _ = container.create().await;
+        }
+        Ok(())
     }
 
     fn container(&self, container: &str) -> ContainerClient {
@@ -133,11 +150,7 @@ impl Blobs for AzureBlobs {
 
     async fn create(&self, container: &str, name: &str, content_type: &str) -> Result<Box<dyn BlobWriter>, BlobError> {
         let client = self.blob(container, name)?;
-        let container = self.container(container);
-        if !container.exists().await.map_err(translate)? {
-            // Somebody else may have made it in between; the first block tells.
-            let _ = container.create().await;
-        }
+        self.ensure(container).await?;
         let blob = BlobInfo { name: name.into(), length: 0, content_type: content_type.into(), etag: String::new() };
         Ok(Box::new(Writer { client, blob, blocks: Vec::new(), pieces: BytesMut::new() }))
     }
@@ -170,6 +183,37 @@ impl Blobs for AzureBlobs {
             Err(error) if is_missing(&error) => Ok(()),
             Err(error) => Err(translate(error)),
         }
+    }
+
+    async fn link(
+        &self,
+        container: &str,
+        name: &str,
+        access: Access,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<String>, BlobError> {
+        let client = self.blob(container, name)?;
+        let permissions = match access {
+            Access::Read => BlobSasPermissions { read: true, ..BlobSasPermissions::default() },
+            Access::Create => {
+                self.ensure(container).await?;
+                BlobSasPermissions { create: true, write: true, ..BlobSasPermissions::default() }
+            }
+        };
+        let date = |at: Timestamp| azure_core::date::parse_rfc3339(&at.to_string()).map_err(translate);
+        let (from, until) = (date(from - SKEW)?, date(until)?);
+        let signature = if self.has_key {
+            client.shared_access_signature(permissions, until).await
+        } else {
+            let lent = self.service.get_user_deligation_key(from, until).await.map_err(translate)?;
+            client.user_delegation_shared_access_signature(permissions, &lent.user_deligation_key).await
+        };
+        let mut signature = signature.map_err(translate)?.start(from);
+        if client.url().is_ok_and(|url| url.scheme() == "https") {
+            signature = signature.protocol(SasProtocol::Https);
+        }
+        Ok(Some(client.generate_signed_blob_url(&signature).map_err(translate)?.into()))
     }
 
     async fn list(&self, container: &str, prefix: &str, after: &str, limit: usize) -> Result<Vec<BlobInfo>, BlobError> {

@@ -3,7 +3,11 @@
 
 use bytes::Bytes;
 
-use super::{BlobError, Blobs, Condition};
+use jiff::SignedDuration;
+
+use super::{Access, BlobError, Blobs, Condition};
+use crate::foundation::clock::{Clock as _, SystemClock};
+use crate::foundation::outbound;
 
 const TEXT: &str = "text/plain";
 
@@ -13,6 +17,7 @@ pub async fn all(blobs: &dyn Blobs, scope: &str) {
     conditions_decide_who_writes(blobs, &format!("{scope}-b")).await;
     a_blob_written_in_pieces_appears_whole_or_not_at_all(blobs, &format!("{scope}-e")).await;
     blobs_are_listed_by_prefix_in_order(blobs, &format!("{scope}-c")).await;
+    a_link_opens_one_blob_to_somebody_without_a_key(blobs, &format!("{scope}-f")).await;
     bad_names_are_refused(blobs, &format!("{scope}-d")).await;
 }
 
@@ -30,6 +35,25 @@ pub async fn a_written_blob_is_read_back_whole_and_in_ranges(blobs: &dyn Blobs, 
     blobs.delete(scope, "a/b.txt").await.unwrap();
     blobs.delete(scope, "a/b.txt").await.unwrap();
     assert_eq!(blobs.info(scope, "a/b.txt").await.unwrap(), None);
+}
+
+/// Stores without addresses of their own give no link at all.
+#[expect(clippy::unwrap_used, reason = "a law that does not hold must stop the test")]
+pub async fn a_link_opens_one_blob_to_somebody_without_a_key(blobs: &dyn Blobs, scope: &str) {
+    let (now, http) = (SystemClock.now(), outbound::client().unwrap());
+    let until = now + SignedDuration::from_mins(5);
+    let Some(write) = blobs.link(scope, "d/in", Access::Create, now, until).await.unwrap() else { return };
+    let put = |link: &str| http.put(link.to_owned()).header("x-ms-blob-type", "BlockBlob").body("hello").send();
+    assert_eq!(put(&write).await.unwrap().status(), 201);
+    assert_eq!(blobs.get(scope, "d/in", 0..9).await.unwrap().unwrap(), "hello");
+    assert_eq!(http.get(&write).send().await.unwrap().status(), 403, "who may write may not read");
+    let read = blobs.link(scope, "d/in", Access::Read, now, until).await.unwrap().unwrap();
+    assert_eq!(http.get(&read).send().await.unwrap().text().await.unwrap(), "hello");
+    assert_eq!(put(&read).await.unwrap().status(), 403);
+    assert_eq!(http.get(read.replace("d/in", "d/other")).send().await.unwrap().status(), 403);
+    let past =
+        blobs.link(scope, "d/in", Access::Read, now - SignedDuration::from_hours(2), now).await.unwrap().unwrap();
+    assert_eq!(http.get(&past).send().await.unwrap().status(), 403, "its time is over");
 }
 
 #[expect(clippy::unwrap_used, reason = "a law that does not hold must stop the test")]

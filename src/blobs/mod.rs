@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
 
 pub use azure::AzureBlobs;
 pub use embedded::EmbeddedBlobs;
@@ -22,6 +23,14 @@ pub enum Condition {
     Absent,
     /// Only over the version with this ETag.
     Match(String),
+}
+
+/// What somebody may do who holds a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    /// Write it whole, with `PUT` and the header `x-ms-blob-type: BlockBlob`, or block by block.
+    Create,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +78,17 @@ pub trait Blobs: Send + Sync + std::fmt::Debug {
 
     /// A blob that is not there is no failure.
     async fn delete(&self, container: &str, name: &str) -> Result<(), BlobError>;
+
+    /// An address by which somebody without any key of ours may use this one blob until a time (AI services contract 5.5).
+    /// None: this store has no addresses of its own.
+    async fn link(
+        &self,
+        container: &str,
+        name: &str,
+        access: Access,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<String>, BlobError>;
 
     /// Up to `limit` blobs whose names begin with `prefix` and lie behind `after`, in name order.
     async fn list(&self, container: &str, prefix: &str, after: &str, limit: usize) -> Result<Vec<BlobInfo>, BlobError>;

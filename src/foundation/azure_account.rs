@@ -37,6 +37,7 @@ pub struct AzureAccount {
     queues: String,
     blobs: String,
     credentials: StorageCredentials,
+    has_key: bool,
     options: ClientOptions,
 }
 
@@ -54,7 +55,7 @@ impl AzureAccount {
         match account {
             StorageAccount::ManagedIdentity { account, .. } => {
                 let credentials = StorageCredentials::token_credential(Arc::new(IdentityCredential(identity)));
-                Ok(Self::at(account, "https", suffix, credentials, options))
+                Ok(Self { has_key: false, ..Self::at(account, "https", suffix, credentials, options) })
             }
             StorageAccount::ConnectionString(text) => Self::from_connection_string(text.expose(), suffix, options),
         }
@@ -71,6 +72,7 @@ impl AzureAccount {
                 queues: at(10001),
                 tables: at(10002),
                 credentials,
+                has_key: true,
                 options,
             });
         }
@@ -104,6 +106,7 @@ impl AzureAccount {
             queues: host("queue"),
             blobs: host("blob"),
             credentials,
+            has_key: true,
             options,
         }
     }
@@ -126,6 +129,11 @@ impl AzureAccount {
 
     pub fn credentials(&self) -> StorageCredentials {
         self.credentials.clone()
+    }
+
+    /// Whether the account's own key is known here; else a token of the machine's identity stands for it.
+    pub fn has_key(&self) -> bool {
+        self.has_key
     }
 
     pub fn options(&self) -> ClientOptions {

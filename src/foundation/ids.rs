@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::rng::Random;
@@ -68,6 +69,13 @@ macro_rules! own_ids {
                 Self(format!("{}_{}", $prefix, time_ordered(now, random).simple()))
             }
 
+            /// The id of what has a name already: made again, it is the same.
+            pub fn named(at: Timestamp, name: &str) -> Self {
+                let mut tail = [0; 10];
+                tail.copy_from_slice(&Sha256::digest(name)[..10]);
+                Self(format!("{}_{}", $prefix, at_time(at, &tail).simple()))
+            }
+
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -108,8 +116,12 @@ own_ids! {
 fn time_ordered(now: Timestamp, random: &dyn Random) -> Uuid {
     let mut tail = [0; 10];
     random.fill(&mut tail);
-    let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
-    uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
+    at_time(now, &tail)
+}
+
+fn at_time(at: Timestamp, tail: &[u8; 10]) -> Uuid {
+    let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, tail).into_uuid()
 }
 
 #[cfg(test)]
@@ -126,6 +138,9 @@ mod tests {
         assert_eq!(late.as_str().parse::<VisitId>().unwrap(), late);
         assert!(late.as_str().parse::<ChangeId>().is_err());
         assert!("vis_../etc".parse::<VisitId>().is_err());
+        let named = |second, name| VisitId::named(Timestamp::from_second(second).unwrap(), name);
+        assert_eq!(named(1_000, "a"), named(1_000, "a"));
+        assert!(named(1_000, "a") != named(1_000, "b") && named(1_000, "a") < late);
     }
 
     #[test]

@@ -94,7 +94,9 @@ pub async fn drain(host: &Host) -> Result<usize, QueueError> {
 async fn work(host: &Host, function: &Function, queue: &str, message: Message) {
     let queues = &host.app.queues;
     let mut message = message;
-    if message.dequeue_count > MOST_TRIES {
+    // What was set aside once is not set aside again: it comes back, until somebody can do it (functions-host contract 5).
+    let last = !queue.ends_with("-poison");
+    if last && message.dequeue_count > MOST_TRIES {
         // Its workers died every time, without a word.
         tracing::error!(function = function.name, message = message.id, "received too often; moved to {queue}-poison");
         if let Err(error) = set_aside(host, queue, &message).await {
@@ -121,7 +123,7 @@ async fn work(host: &Host, function: &Function, queue: &str, message: Message) {
             tracing::error!(function = function.name, message = message.id, %error, "given up; it is not repeated");
             queues.delete(queue, &message).await
         }
-        Err(JobError::Retry(error)) if message.dequeue_count >= MOST_TRIES => {
+        Err(JobError::Retry(error)) if last && message.dequeue_count >= MOST_TRIES => {
             tracing::error!(function = function.name, message = message.id, %error, "failed {MOST_TRIES} times; moved to {queue}-poison");
             set_aside(host, queue, &message).await
         }

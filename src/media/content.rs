@@ -11,7 +11,7 @@ use super::service::files;
 use crate::app::App;
 use crate::foundation::ids::SubscriptionId;
 use crate::foundation::problem::Problem;
-use crate::foundation::web::{Request, Response, respond, with_header};
+use crate::foundation::web::{Body, Request, Response, respond, with_header};
 
 /// What a browser does with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub fn answer(
     response = with_header(response, header::ACCEPT_RANGES, "bytes");
     response = with_header(response, header::CONTENT_LENGTH, &(range.end - range.start).to_string());
     response = with_header(response, header::CONTENT_DISPOSITION, &disposition(&file.name, shown, &file.content_type));
-    *response.body_mut() = files::stream(app, subscription, file, range);
+    *response.body_mut() = Body::Stream(files::pieces(app, subscription, file, range));
     Ok(response)
 }
 

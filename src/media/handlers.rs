@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::content::{self, Shown};
 use super::model::file::File;
-use super::service::{files, jobs};
+use super::service::{files, jobs, storage, uploads};
 use crate::app::App;
 use crate::foundation::ids::{JobId, SubscriptionId};
 use crate::foundation::problem::{JobError, Problem};
-use crate::foundation::web::{Incoming, Request, Response, empty, json, with_header};
+use crate::foundation::web::{Body, Incoming, Request, Response, empty, json, respond, with_header};
 use crate::identity::ApiKey;
 
 /// Rows of a list, unless fewer are asked for.
@@ -23,6 +23,18 @@ const ASK_AGAIN: &str = "2";
 /// `POST /v1/files`.
 pub async fn create_file(app: Arc<App>, request: Request, key: ApiKey, body: Incoming) -> Result<Response, Problem> {
     let file = files::upload(&app, key.subscription, &request, body).await?;
+    Ok(json(StatusCode::OK, &file.shown()))
+}
+
+/// `POST /v1/media/uploads`.
+pub async fn create_upload(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let upload = uploads::create(&app, key.subscription, &request.json()?).await?;
+    Ok(json(StatusCode::CREATED, &upload))
+}
+
+/// `POST /v1/media/uploads/{file}/complete`.
+pub async fn complete_upload(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let file = uploads::complete(&app, key.subscription, request.param("file")).await?;
     Ok(json(StatusCode::OK, &file.shown()))
 }
 
@@ -61,6 +73,17 @@ pub async fn file(app: Arc<App>, request: Request, key: ApiKey) -> Result<Respon
 pub async fn content(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
     let file = files::find(&app, key.subscription, request.param("file")).await?;
     content::answer(app, &request, key.subscription, file, Shown::Saved)
+}
+
+/// `GET /media/links/{token}`: a file, to a service that was given its address.
+pub async fn linked(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    let (subscription, file) = files::linked(&app, request.param("token")).await?;
+    let mut response = respond(StatusCode::OK, "application/octet-stream", Vec::new());
+    response = with_header(response, header::CONTENT_LENGTH, &file.bytes.to_string());
+    response = with_header(response, header::CACHE_CONTROL, "private, no-store");
+    let range = 0..file.bytes;
+    *response.body_mut() = Body::Stream(files::pieces(app, subscription, file, range));
+    Ok(response)
 }
 
 /// `DELETE /v1/files/{file}`.
@@ -123,6 +146,13 @@ pub async fn cancel_job(app: Arc<App>, request: Request, key: ApiKey) -> Result<
     Ok(json(StatusCode::OK, &job.shown()))
 }
 
+/// `POST /v1/media/jobs/{job}/resubmit`.
+pub async fn resubmit_job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    let job = jobs::resubmit(&app, key.subscription, request.param("job")).await?;
+    let response = json(StatusCode::ACCEPTED, &job.shown());
+    Ok(with_header(response, header::RETRY_AFTER, ASK_AGAIN))
+}
+
 /// `DELETE /v1/media/jobs/{job}`.
 pub async fn delete_job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
     jobs::delete(&app, key.subscription, request.param("job")).await?;
@@ -141,12 +171,25 @@ pub async fn run_job(app: Arc<App>, text: String) -> Result<(), JobError> {
     super::service::run(&app, message.subscription, &message.job).await.map_err(JobError::retry)
 }
 
-/// Every five minutes: jobs whose message was lost.
+/// Queue `media-jobs-poison`: messages of jobs that failed for good.
+pub async fn set_back(app: Arc<App>, text: String) -> Result<(), JobError> {
+    let message: Message = serde_json::from_str(&text).map_err(JobError::fail)?;
+    super::service::setback(&app, message.subscription, &message.job).await.map_err(JobError::retry)
+}
+
+/// Every minute: jobs whose message was lost.
 pub async fn revive_jobs(app: Arc<App>) -> Result<(), JobError> {
     let revived = super::service::revive(&app).await.map_err(JobError::retry)?;
     if revived > 0 {
         tracing::warn!(jobs = revived, "media jobs had come to a stop and go on");
     }
+    Ok(())
+}
+
+/// Hourly: what was stored in the hours before.
+pub async fn meter_storage(app: Arc<App>) -> Result<(), JobError> {
+    let recorded = storage::meter(&app).await.map_err(JobError::retry)?;
+    tracing::debug!(recorded, "stored files were recorded");
     Ok(())
 }
 

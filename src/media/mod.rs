@@ -9,10 +9,34 @@
 //! done, and passes the job on with another message: so no job holds up the others, and a step that comes twice, or dies,
 //! bills nothing twice. `docs/MEDIA.md` tells the whole way.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, OnceLock};
+
+use crate::foundation::ids::SubscriptionId;
+use crate::foundation::rng::Random;
+
 pub mod content;
 pub mod handlers;
 pub mod model;
 mod repo;
 mod service;
 
-pub use service::{active, files, jobs};
+/// What this process remembers.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Jobs that are worked on here.
+    pub turns: service::fairness::Turns,
+    /// Subscriptions that are listed as owners of files.
+    owners: Mutex<HashSet<SubscriptionId>>,
+    instance: OnceLock<String>,
+}
+
+impl Memory {
+    /// Tells this process from others.
+    fn instance(&self, random: &dyn Random) -> &str {
+        self.instance.get_or_init(|| random.token())
+    }
+}
+
+pub use service::jobs::{given_up, recent, resubmit, running};
+pub use service::{files, jobs};

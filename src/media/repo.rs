@@ -5,19 +5,28 @@
 //! | `Files` | subscription | newest first | a file whose blob is whole |
 //! | `FileEnds` | hour | subscription `:` file | files whose end comes then |
 //! | | `cursor` | `cursor` | up to which hour they were looked at |
+//! | `FileOwners` | `all` | subscription | who has, or had, files |
+//! | | `cursor` | `cursor` | up to which hour storage was recorded |
+//! | `FileUploads` | subscription | file | a direct upload that is under way |
 //! | `MediaJobs` | subscription | newest first | a job |
 //! | `MediaItems` | job | number | an item |
-//! | `MediaActive` | `all` | job | jobs that are not over, with their subscription |
+//! | `MediaActive` | `all` | job | jobs that are not over, or whose end was not told, with their subscription |
+//! | | `given-up` | job | jobs that failed because their messages did |
+//! | `MediaLinks` | hash of a token | `it` | a file that is open to whoever has the address, for a while |
 //! | `MediaRequests` | subscription | hash of an idempotency key | the job that was made for it |
+
+use std::sync::PoisonError;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-use super::model::file::File;
+use super::model::file::{File, Upload};
 use super::model::job::{Item, Job};
 use crate::app::App;
+use crate::foundation::hex::hex;
 use crate::foundation::ids::{FileId, JobId, SubscriptionId};
-use crate::store::expiry::hour;
+use crate::store::expiry::{self, hour};
 use crate::store::{self, Etag, MAX_BATCH, Page, RowRange, StoreError, Table, Write};
 
 const FILES: Table = Table("Files");
@@ -26,7 +35,11 @@ const JOBS: Table = Table("MediaJobs");
 const ITEMS: Table = Table("MediaItems");
 const ACTIVE: Table = Table("MediaActive");
 const REQUESTS: Table = Table("MediaRequests");
+const OWNERS: Table = Table("FileOwners");
+const UPLOADS: Table = Table("FileUploads");
+const LINKS: Table = Table("MediaLinks");
 const ALL: &str = "all";
+const GIVEN_UP: &str = "given-up";
 const CURSOR: &str = "cursor";
 
 /// A row key that sorts the newest first, made from an id that begins with its time.
@@ -39,8 +52,47 @@ fn newest(id: &str) -> String {
 pub async fn save_file(app: &App, subscription: SubscriptionId, file: &File) -> Result<(), StoreError> {
     let line = format!("{subscription}:{}", file.id);
     app.rows.write(ENDS, &hour(file.expires + SignedDuration::from_hours(1)), vec![Write::upsert(line, &())?]).await?;
+    let owners = || app.media.owners.lock().unwrap_or_else(PoisonError::into_inner);
+    if !owners().contains(&subscription) {
+        // For good: whoever has had files once is asked for each hour.
+        app.rows.write(OWNERS, ALL, vec![Write::upsert(subscription.to_string(), &())?]).await?;
+        owners().insert(subscription);
+    }
     let row = Write::upsert(newest(file.id.as_str()), file)?;
     app.rows.write(FILES, &subscription.to_string(), vec![row]).await.map(drop)
+}
+
+/// Subscriptions that have, or had, files.
+pub async fn owners(app: &App) -> Result<Vec<SubscriptionId>, StoreError> {
+    let rows = store::scan(&*app.rows, OWNERS, ALL, RowRange::all()).await?;
+    Ok(rows.iter().filter_map(|row| row.key.parse().ok()).collect())
+}
+
+/// Up to which hour storage was recorded.
+pub async fn metered_until(app: &App) -> Result<Option<Timestamp>, StoreError> {
+    Ok(store::load::<Timestamp>(&*app.rows, OWNERS, CURSOR, CURSOR).await?.map(|(at, _)| at))
+}
+
+pub async fn set_metered_until(app: &App, at: Timestamp) -> Result<(), StoreError> {
+    app.rows.write(OWNERS, CURSOR, vec![Write::upsert(CURSOR, &at)?]).await.map(drop)
+}
+
+/// A direct upload, with the end of what it may leave behind.
+pub async fn save_upload(app: &App, subscription: SubscriptionId, upload: &Upload) -> Result<(), StoreError> {
+    let line = format!("{subscription}:{}", upload.id);
+    app.rows.write(ENDS, &hour(upload.until + SignedDuration::from_hours(1)), vec![Write::upsert(line, &())?]).await?;
+    let row = Write::upsert(upload.id.to_string(), upload)?;
+    app.rows.write(UPLOADS, &subscription.to_string(), vec![row]).await.map(drop)
+}
+
+pub async fn upload(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<Option<Upload>, StoreError> {
+    let found = store::load::<Upload>(&*app.rows, UPLOADS, &subscription.to_string(), id.as_str()).await?;
+    Ok(found.map(|(upload, _)| upload).filter(|upload| upload.until > app.clock.now()))
+}
+
+pub async fn forget_upload(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<(), StoreError> {
+    let row = Write::Delete { key: id.to_string(), etag: None };
+    app.rows.write(UPLOADS, &subscription.to_string(), vec![row]).await.map(drop)
 }
 
 pub async fn file(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<Option<File>, StoreError> {
@@ -51,6 +103,28 @@ pub async fn file(app: &App, subscription: SubscriptionId, id: &FileId) -> Resul
 pub async fn forget_file(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<(), StoreError> {
     let row = Write::Delete { key: newest(id.as_str()), etag: None };
     app.rows.write(FILES, &subscription.to_string(), vec![row]).await.map(drop)
+}
+
+/// A file that is open to whoever has the address.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Link {
+    pub subscription: SubscriptionId,
+    pub file: FileId,
+    pub until: Timestamp,
+}
+
+/// Whoever reads the rows can not use the address.
+fn hashed(token: &str) -> String {
+    hex(&Sha256::digest(token))
+}
+
+pub async fn save_link(app: &App, token: &str, link: &Link) -> Result<(), StoreError> {
+    let body = store::encode(link)?;
+    expiry::insert(&*app.rows, LINKS, &hashed(token), body, link.until).await
+}
+
+pub async fn link(app: &App, token: &str) -> Result<Option<Link>, StoreError> {
+    Ok(store::load::<Link>(&*app.rows, LINKS, &hashed(token), expiry::KEY).await?.map(|(link, _)| link))
 }
 
 async fn page(
@@ -72,10 +146,20 @@ pub async fn files(
     after: Option<&str>,
     limit: usize,
 ) -> Result<(Vec<File>, bool), StoreError> {
-    let page = page(app, FILES, subscription, after, limit).await?;
-    let files: Vec<File> = page.rows.iter().map(store::decode).collect::<Result<_, _>>()?;
+    let (files, more) = all_files(app, subscription, after, limit).await?;
     let now = app.clock.now();
-    Ok((files.into_iter().filter(|file| file.expires > now).collect(), page.more))
+    Ok((files.into_iter().filter(|file| file.expires > now).collect(), more))
+}
+
+/// The same with those whose time is over and that are not removed yet.
+pub async fn all_files(
+    app: &App,
+    subscription: SubscriptionId,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<File>, bool), StoreError> {
+    let page = page(app, FILES, subscription, after, limit).await?;
+    Ok((page.rows.iter().map(store::decode).collect::<Result<_, _>>()?, page.more))
 }
 
 /// Files whose end has come by now, with their subscriptions, and what to call to be done with them.
@@ -131,9 +215,6 @@ pub async fn job(app: &App, subscription: SubscriptionId, id: &JobId) -> Result<
 pub async fn save_job(app: &App, job: &Job, etag: Etag) -> Result<Etag, StoreError> {
     let row = Write::replace(newest(job.id.as_str()), job, etag)?;
     let etags = app.rows.write(JOBS, &job.subscription.to_string(), vec![row]).await?;
-    if job.state.is_over() {
-        forget_active(app, &job.id).await?;
-    }
     etags.into_iter().next().ok_or_else(|| StoreError::unavailable("no ETag came back"))
 }
 
@@ -143,6 +224,28 @@ pub async fn forget_active(app: &App, id: &JobId) -> Result<(), StoreError> {
 
 pub async fn active(app: &App) -> Result<Vec<Active>, StoreError> {
     store::scan(&*app.rows, ACTIVE, ALL, RowRange::all()).await?.iter().map(store::decode).collect()
+}
+
+/// Lists a job among those that were given up, or takes it off that list.
+pub async fn list_given_up(app: &App, job: &Job, given_up: bool) -> Result<(), StoreError> {
+    let write = if given_up {
+        let since = job.finished.unwrap_or(job.created);
+        let active = Active { subscription: job.subscription, job: job.id.clone(), since };
+        Write::upsert(job.id.to_string(), &active)?
+    } else {
+        Write::Delete { key: job.id.to_string(), etag: None }
+    };
+    app.rows.write(ACTIVE, GIVEN_UP, vec![write]).await.map(drop)
+}
+
+pub async fn given_up(app: &App) -> Result<Vec<Active>, StoreError> {
+    store::scan(&*app.rows, ACTIVE, GIVEN_UP, RowRange::all()).await?.iter().map(store::decode).collect()
+}
+
+/// Lists a job as active again.
+pub async fn list_active(app: &App, job: &Job) -> Result<(), StoreError> {
+    let active = Active { subscription: job.subscription, job: job.id.clone(), since: job.due };
+    app.rows.write(ACTIVE, ALL, vec![Write::upsert(job.id.to_string(), &active)?]).await.map(drop)
 }
 
 pub async fn jobs(

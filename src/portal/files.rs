@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::subscriptions::own;
 use super::view::subscription_view;
+use crate::ai::whole;
 use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Form, Request, Response, redirect, uncached};
@@ -41,12 +42,13 @@ async fn show(
 ) -> Result<Response, Problem> {
     let after = request.query("after").filter(|after| !after.is_empty() && refused.is_none());
     let (found, more) = files::list(app, row.id, after.as_deref(), PAGE).await?;
+    let largest = files::largest(app, &whole::file_limits(app, row.id).await?);
     let content = json!({
         "s": subscription_view(row, &[]), "address": address(row), "days": DAYS,
         "files": found.iter().map(view).collect::<Vec<_>>(),
         "next": found.last().filter(|_| more).map(|file| &file.id),
         "first": after.is_none(),
-        "largest": app.settings.media_file_limit, "largest_mib": app.settings.media_file_limit / 1024 / 1024,
+        "largest": largest, "largest_mib": largest / 1024 / 1024,
         "uploaded": request.query("uploaded").and_then(|count| count.parse::<u32>().ok()),
         "removed": request.query("removed").is_some(),
         "error": refused.map(|(problem, stored)| json!({

@@ -8,7 +8,6 @@ use super::files as pages;
 use super::findings;
 use super::job::still_there;
 use super::jobs::{address, view};
-use super::playground::priced;
 use super::subscriptions::own;
 use super::transcript;
 use super::view::subscription_view;
@@ -44,12 +43,6 @@ pub async fn show(app: Arc<App>, request: Request, customer: Customer) -> Result
         _ => Value::Null,
     };
     let image = item.value.as_ref().filter(|_| job.kind == Kind::ImageAnalysis);
-    let call = format!("{}:{:06}", job.id, item.number);
-    // The page is worth something without it, too.
-    let price = priced(&app, &row, &call).await.unwrap_or_else(|problem| {
-        tracing::warn!(call, %problem, "an item's price can not be told");
-        None
-    });
     let content = json!({
         "s": subscription_view(&row, &[]), "address": format!("{}/{}", address(&row), job.id),
         "files_address": pages::address(&row), "jobs_address": address(&row), "job": view(&job), "item": item.shown(),
@@ -57,7 +50,6 @@ pub async fn show(app: Arc<App>, request: Request, customer: Customer) -> Result
         "text": match &item.input { Input::Text(text) => Some(text), _ => None },
         "result": result.as_ref().map(pages::view), "result_gone": item.file.is_some() && result.is_none(),
         "transcript": transcript, "findings": image.map(findings::table), "drawing": image.and_then(findings::drawing),
-        "price": price,
         "earlier": number.checked_sub(1), "later": Some(number + 1).filter(|later| *later < job.items),
     });
     page(&app, &request, Some(&customer.session), "portal_job_item.html", content)

@@ -21,7 +21,7 @@ use crate::foundation::problem::Problem;
 use crate::foundation::web::{Body, Form, Request, Response, redirect, respond, uncached, with_header};
 use crate::identity::Customer;
 use crate::media::model::file::File;
-use crate::media::model::job::{Input, Item, ItemState, Job};
+use crate::media::model::job::{Input, Item, Job};
 use crate::media::{files, jobs};
 use crate::pages::page;
 
@@ -49,13 +49,8 @@ pub(super) async fn still_there(app: &App, id: SubscriptionId, file: &FileId) ->
 /// recordings takes many minutes.
 async fn current(app: &App, mut job: Job) -> Result<Job, Problem> {
     if !job.state.is_over() {
-        for item in jobs::items(app, &job, job.next, SLICE).await? {
-            match item.state {
-                ItemState::Waiting => {}
-                ItemState::Succeeded => job.succeeded += 1,
-                ItemState::Failed => job.failed += 1,
-            }
-        }
+        let within = jobs::items(app, &job, job.next, SLICE).await?;
+        job.count_anew(&within);
     }
     Ok(job)
 }

@@ -80,7 +80,7 @@ pub async fn price(app: Arc<App>, request: Request, customer: Customer) -> Resul
 }
 
 /// What a call used and costs at list price; None when nothing is recorded of it.
-pub(super) async fn priced(app: &Arc<App>, row: &Subscription, call: &str) -> Result<Option<Value>, Problem> {
+async fn priced(app: &Arc<App>, row: &Subscription, call: &str) -> Result<Option<Value>, Problem> {
     let priced = ai::price::of(app, row.id, call).await.map_err(unpriced)?;
     Ok(priced.map(|priced| {
         let used = priced.used.parts().map(|(part, amount)| json!({ "part": part, "amount": amount }));

@@ -106,6 +106,13 @@ pub const PLANS: &[Plan] = &[
                 price_per_unit: "0.04",
                 included: 20,
             },
+            Dimension {
+                id: "stored_gib_hours",
+                name: "Stored files, GiB-hours",
+                unit: "GiB-hour",
+                price_per_unit: "0.00002",
+                included: 7_200,
+            },
         ],
     },
     Plan {
@@ -150,6 +157,13 @@ pub const PLANS: &[Plan] = &[
                 unit: "image",
                 price_per_unit: "0.03",
                 included: 100,
+            },
+            Dimension {
+                id: "stored_gib_hours",
+                name: "Stored files, GiB-hours",
+                unit: "GiB-hour",
+                price_per_unit: "0.00001",
+                included: 72_000,
             },
         ],
     },

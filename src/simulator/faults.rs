@@ -83,7 +83,8 @@ pub struct Switches {
     /// The next so many streams end in good order but without `[DONE]`.
     pub ai_no_done_next: u32,
     /// After how many pieces of content a stream is broken by one of the three above; audio is cut after so many pieces
-    /// of 8 KiB. Nothing: half way, or for a missing `[DONE]` after everything else.
+    /// of 8 KiB, results of batch jobs after so many of 64 KiB. Nothing: half way, or for a missing `[DONE]` after
+    /// everything else.
     pub ai_cut_after_chunks: Option<u32>,
     /// The next so many answers that should report usage do not.
     pub ai_no_usage_next: u32,
@@ -91,6 +92,11 @@ pub struct Switches {
     pub ai_no_match_next: u32,
     /// The v1 family does not know models of the Whisper kind, as was observed.
     pub ai_no_whisper_on_v1: bool,
+    /// The next so many batch jobs that are accepted will fail as a whole.
+    pub ai_batch_fail_next: u32,
+    /// How long after their creation the next batch jobs begin to run, and when they are done. Nothing: 2 and 5 seconds.
+    pub ai_batch_begins_ms: Option<u64>,
+    pub ai_batch_done_ms: Option<u64>,
 }
 
 fn milliseconds(delay: Duration) -> u64 {
@@ -285,6 +291,18 @@ impl Faults {
 
     pub fn ai_no_whisper_on_v1(&self, on: bool) {
         self.change(|switches| switches.ai_no_whisper_on_v1 = on);
+    }
+
+    pub fn ai_batch_fail_next(&self, jobs: u32) {
+        self.change(|switches| switches.ai_batch_fail_next = jobs);
+    }
+
+    /// When batch jobs that come from now on begin to run and when they are done, counted from their creation.
+    pub fn ai_batch_times(&self, begins: Duration, done: Duration) {
+        self.change(|switches| {
+            switches.ai_batch_begins_ms = Some(milliseconds(begins));
+            switches.ai_batch_done_ms = Some(milliseconds(done));
+        });
     }
 
     /// Takes one from a countdown; true when there was one to take.

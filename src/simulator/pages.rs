@@ -358,6 +358,7 @@ fn set_faults(simulator: &Simulator, form: &HashMap<String, String>) -> Reply {
             ai_fail_status: 429,
             ai_retry_after_ms: 2_000,
             ai_cut_next: number("ai_cut_next"),
+            ai_batch_fail_next: number("ai_batch_fail_next"),
             ai_delay_ms: number("ai_delay_ms").min(120_000).into(),
             ai_chunk_delay_ms: number("ai_chunk_delay_ms").min(10_000).into(),
             ..switches.clone()

@@ -31,7 +31,7 @@ async fn product(status: Arc<AtomicU16>) -> String {
 
 pub(super) struct World {
     pub(super) simulator: Simulator,
-    clock: Arc<VirtualClock>,
+    pub(super) clock: Arc<VirtualClock>,
     /// What the product answers to webhooks.
     answer: Arc<AtomicU16>,
     pub(super) http: Client,

@@ -31,11 +31,17 @@ fn driven(app: &App) -> &[DrivenQueue] {
 pub async fn overview(app: Arc<App>, request: Request, staff: Staff) -> Result<Response, Problem> {
     let queues = join_all(driven(&app).iter().map(|driven| queue_view(&app, driven))).await;
     let queues: Vec<Value> = queues.into_iter().collect::<Result<_, _>>()?;
-    let (running, more) = media::active(&app, MOST_JOBS).await?;
-    let jobs = join_all(running.iter().map(|job| job_view(&app, job))).await;
+    let running = media::jobs::running(&app).await?;
+    let more = running.len() > MOST_JOBS;
+    let jobs = join_all(running.iter().take(MOST_JOBS).map(|job| job_view(&app, job))).await;
+    let given_up = media::jobs::given_up(&app).await?;
+    let more_given_up = given_up.len() > MOST_JOBS;
+    let given_up = join_all(given_up.iter().take(MOST_JOBS).map(|job| job_view(&app, job))).await;
     let count = |name: &str| request.query(name).and_then(|count| count.parse::<u32>().ok());
     let content = json!({
         "queues": queues, "jobs": jobs.into_iter().collect::<Result<Vec<_>, _>>()?, "more": more,
+        "given_up": given_up.into_iter().collect::<Result<Vec<_>, _>>()?, "more_given_up": more_given_up,
+        "resubmitted": request.query("resubmitted").is_some(),
         "most_jobs": MOST_JOBS, "most_shown": MOST_SHOWN, "may_act": staff.role >= Role::Operator,
         "replayed": count("replayed"), "removed": count("removed"),
     });
@@ -85,6 +91,7 @@ async fn job_view(app: &App, job: &Job) -> Result<Value, Problem> {
         json!({ "id": job.subscription, "name": name.unwrap_or_else(|| job.subscription.to_string()) });
     view["settled"] = (job.succeeded + job.failed).into();
     (view["since"], view["due"]) = (json!(job.created), json!(job.due));
+    view["finished"] = json!(job.finished);
     let now = app.clock.now();
     view["turn"] = json!(job.turn.as_ref().map(|turn| turn.until).filter(|until| *until > now));
     Ok(view)
@@ -122,6 +129,14 @@ pub async fn remove(app: Arc<App>, _request: Request, staff: Staff, form: Form) 
     let found = poison::remove(&*app.queues, queue, id).await?;
     tracing::warn!(queue, message = id, found, by = staff.user().email, "a message that was given up is removed");
     Ok(done("removed", usize::from(found)))
+}
+
+/// `POST /publisher/queues/resubmit`: `subscription`, `job`. What was delivered is not done, or billed, again.
+pub async fn resubmit(app: Arc<App>, _request: Request, staff: Staff, form: Form) -> Result<Response, Problem> {
+    let subscription = form.get("subscription").parse().map_err(|_| Problem::not_found())?;
+    let job = media::jobs::resubmit(&app, subscription, form.get("job")).await?;
+    tracing::warn!(job = %job.id, %subscription, by = staff.user().email, "a job that was given up begins again");
+    Ok(done("resubmitted", 1))
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ const CURSOR: &str = "cursor";
 /// The one row key in partitions that expire as a whole.
 pub const KEY: &str = "it";
 /// Tables whose rows may expire. A line that names another one is left alone.
-const TABLES: [Table; 4] = [Table("Sessions"), Table("SignIns"), Table("Visits"), Table("AiCaptures")];
+const TABLES: [Table; 5] =
+    [Table("Sessions"), Table("SignIns"), Table("Visits"), Table("AiCaptures"), Table("MediaLinks")];
 /// How far back the first run looks.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(72);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);

@@ -131,6 +131,7 @@ async fn a_call_that_ends_gives_its_part_back_while_no_other_fits_into_the_row()
         call: format!("{number:0>4000}"),
         subscription: SubscriptionId(id),
         key: "none".to_owned(),
+        held: SignedDuration::from_mins(45),
     };
     let rates = [Rate { part: Part::Input, meter: "chat_tokens".to_owned(), price: Decimal::ZERO }];
     let (host, worst) = (&app.host.app, Used::of(Part::Input, 10));

@@ -51,7 +51,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ("fulfillment", &["fulfillment", "identity", "app", "store", "queue", "foundation"]),
         ("metering", &["metering", "fulfillment", "identity", "app", "store", "foundation"]),
         ("ai", &["ai", "metering", "fulfillment", "identity", "app", "store", "foundation"]),
-        ("media", &["media", "ai", "identity", "app", "store", "blobs", "queue", "foundation"]),
+        ("media", &["media", "ai", "metering", "identity", "app", "store", "blobs", "queue", "foundation"]),
         ("pages", &["pages", "identity", "app", "foundation"]),
         ("portal", &["portal", "media", "ai", "pages", "metering", "fulfillment", "identity", "app", "foundation"]),
         (

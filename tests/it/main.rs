@@ -19,6 +19,7 @@ mod keys_pages;
 mod landing;
 mod ledger_law;
 mod media;
+mod media_long;
 mod media_pages;
 mod metering;
 mod parity;

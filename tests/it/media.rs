@@ -9,40 +9,40 @@ use crate::support::ai::Program;
 use crate::support::app::TestApp;
 use crate::support::gate::Act;
 
-async fn upload(program: &Program, bytes: &[u8], name: &str) -> String {
+pub async fn upload(program: &Program, bytes: &[u8], name: &str) -> String {
     let answer = program.upload("files", bytes, name, &[("purpose", "user_data")]).await;
     let (status, file) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
     assert_eq!((status, file["bytes"].as_u64()), (200, Some(bytes.len() as u64)), "{file}");
     file["id"].as_str().unwrap().to_owned()
 }
 
-async fn get(program: &Program, path: &str) -> reqwest::Response {
+pub async fn get(program: &Program, path: &str) -> reqwest::Response {
     program.http.get(format!("{}/v1/{path}", program.address)).bearer_auth(&program.key).send().await.unwrap()
 }
 
-async fn seen(program: &Program, path: &str) -> Value {
+pub async fn seen(program: &Program, path: &str) -> Value {
     let answer = get(program, path).await;
     assert_eq!(answer.status(), 200, "{path}: {}", answer.text().await.unwrap());
     answer.json().await.unwrap()
 }
 
-async fn remove(program: &Program, path: &str) -> u16 {
+pub async fn remove(program: &Program, path: &str) -> u16 {
     let request = program.http.delete(format!("{}/v1/{path}", program.address)).bearer_auth(&program.key);
     request.send().await.unwrap().status().as_u16()
 }
 
-async fn submit(program: &Program, body: &Value) -> String {
+pub async fn submit(program: &Program, body: &Value) -> String {
     let (status, job) = program.post("media/jobs", body).await;
     assert_eq!((status, job["status"].as_str()), (202, Some("queued")), "{job}");
     job["id"].as_str().unwrap().to_owned()
 }
 
-async fn over(app: &TestApp, program: &Program, job: &str) -> Value {
+pub async fn over(app: &TestApp, program: &Program, job: &str) -> Value {
     app.settle().await;
     seen(program, &format!("media/jobs/{job}")).await
 }
 
-async fn start() -> (TestApp, Uuid, Program) {
+pub async fn start() -> (TestApp, Uuid, Program) {
     let app = TestApp::with_ai().await;
     let (id, _) = app.buy("metered", None).await;
     let program = Program::of(&app, id).await;
@@ -141,7 +141,13 @@ async fn images_are_analysed_in_bulk_and_each_has_its_line_and_its_price() {
         (upload(&program, &png(60, 60), "good.png").await, upload(&program, b"no image", "bad.png").await);
     let mut items: Vec<Value> = (0..20).map(|_| json!({ "file_id": good })).collect();
     items.push(json!({ "file_id": bad }));
-    items.push(json!({ "url": "https://127.0.0.1/secret" }));
+    let private = |address: &str| json!({ "kind": "image-analysis", "options": { "features": "tags" }, "input": { "items": [{ "url": address }] } });
+    for address in ["https://127.0.0.1/secret", "http://example.com/", "https://user:word@example.com/", "nonsense"] {
+        let (status, answer) = program.post("media/jobs", &private(address)).await;
+        assert_eq!((status, &answer["error"]["code"]), (400, &json!("invalid_url")), "{address}");
+    }
+    // A name tells only when it is resolved.
+    items.push(json!({ "url": "https://localhost/secret" }));
     let body = json!({ "kind": "image-analysis", "options": { "features": "caption,tags" }, "input": { "items": items }, "metadata": { "batch": "7" } });
     let job = submit(&program, &body).await;
     let done = over(&app, &program, &job).await;
@@ -165,7 +171,7 @@ async fn images_are_analysed_in_bulk_and_each_has_its_line_and_its_price() {
     assert!(lines[3]["result"]["captionResult"]["text"].as_str().unwrap().contains("simulated"));
     assert_eq!(
         (&lines[20]["error"]["code"], &lines[21]["error"]["code"]),
-        (&json!("invalid_image"), &json!("invalid_image_url"))
+        (&json!("invalid_image"), &json!("invalid_url"))
     );
     let failed = seen(&program, &format!("media/jobs/{job}/items?after=19&limit=5")).await;
     assert_eq!(

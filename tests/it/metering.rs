@@ -113,7 +113,9 @@ async fn each_record_of_a_list_has_its_own_result() {
     assert_eq!(seen, expected);
     let message = answer["results"][10]["message"].as_str().unwrap();
     assert!(
-        message.contains("chat_1k_tokens, generated_images, speech_minutes, spoken_1k_chars, vision_images"),
+        message.contains(
+            "chat_1k_tokens, generated_images, speech_minutes, spoken_1k_chars, stored_gib_hours, vision_images"
+        ),
         "{message}"
     );
     // 90,000 ms are a minute and a half.

@@ -12,8 +12,9 @@ use crate::support::app::TestApp;
 use crate::support::browser::{Browser, Page};
 
 const HERE: &str = "/publisher/queues";
-const QUEUE: &str = "media-jobs";
-const ASIDE: &str = "media-jobs-poison";
+const QUEUE: &str = "subscription-sync";
+const ASIDE: &str = "subscription-sync-poison";
+const JOBS: &str = "media-jobs";
 
 async fn set_aside(app: &TestApp, text: &str) {
     app.host.app.queues.send(ASIDE, text, Duration::ZERO).await.unwrap();
@@ -39,7 +40,7 @@ async fn every_queue_is_listed_with_what_waits_and_for_how_long() {
     }
     assert!(!page.says("Replay") && page.says("None."), "{}", page.body);
     let missing = json!({ "subscription": uuid::Uuid::nil(), "job": "job_00000000000000000000000000000000" });
-    app.host.app.queues.send(QUEUE, &missing.to_string(), Duration::ZERO).await.unwrap();
+    app.host.app.queues.send(JOBS, &missing.to_string(), Duration::ZERO).await.unwrap();
     app.clock.advance(SignedDuration::from_secs(125));
     assert!(staff.get(HERE).await.says("2 min 5 s"));
     app.settle().await;
@@ -58,17 +59,17 @@ async fn a_message_that_was_given_up_is_shown_and_replayed_once() {
     let job = job["id"].as_str().unwrap();
     // As the poller does after five failures.
     let queues = &app.host.app.queues;
-    let message = queues.receive(QUEUE, 1, Duration::from_secs(30)).await.unwrap().remove(0);
-    set_aside(&app, &message.text).await;
-    queues.delete(QUEUE, &message).await.unwrap();
+    set_aside(&app, &json!({ "subscription": id }).to_string()).await;
     set_aside(&app, "not <b>ours</b>").await;
     let staff = Browser::new(&app.address).of(&Person::staff_admin());
     let page = staff.get(HERE).await;
-    for text in [job, "Given up: media-jobs", "not &lt;b&gt;ours&lt;/b&gt;", "Nobody has it", "Queued", "Replay all"] {
+    for text in
+        [job, "Given up: subscription-sync", "not &lt;b&gt;ours&lt;/b&gt;", "Nobody has it", "Queued", "Replay all"]
+    {
         assert!(page.says(text), "{text}: {}", page.body);
     }
     let waiting = given_up(&app).await;
-    let wanted = waiting.iter().find(|(_, text)| text.contains(job)).unwrap().0.clone();
+    let wanted = waiting.iter().find(|(_, text)| text.contains(&id.to_string())).unwrap().0.clone();
     let done = act(&staff, &page, "replay", &wanted).await;
     assert!(done.says("Replayed: 1"), "{}", done.body);
     assert_eq!((queues.depth(QUEUE).await.unwrap(), queues.depth(ASIDE).await.unwrap()), (1, 1));
@@ -91,9 +92,9 @@ async fn a_message_that_was_given_up_is_shown_and_replayed_once() {
 #[tokio::test]
 async fn all_are_replayed_at_once_and_only_by_who_may() {
     let app = TestApp::start().await;
-    for number in 0..40 {
-        let job = format!("job_{number:032}");
-        set_aside(&app, &json!({ "subscription": uuid::Uuid::nil(), "job": job }).to_string()).await;
+    let (id, _) = app.buy("team", Some(5)).await;
+    for _ in 0..40 {
+        set_aside(&app, &json!({ "subscription": id }).to_string()).await;
     }
     let reader = Browser::new(&app.address).of(&Person::staff_reader());
     let page = reader.get(HERE).await;
@@ -107,5 +108,41 @@ async fn all_are_replayed_at_once_and_only_by_who_may() {
     }
     let done = staff.submit(&page, &format!("{HERE}/replay-all"), &[]).await;
     assert!(done.says("Replayed: 40"), "{}", done.body);
-    assert_eq!(app.drain().await, 40);
+    assert_eq!(app.host.app.queues.depth(QUEUE).await.unwrap(), 40);
+    app.settle().await;
+}
+
+#[tokio::test]
+async fn a_job_that_was_given_up_is_submitted_again() {
+    let app = TestApp::with_ai().await;
+    let (id, _) = app.buy("metered", None).await;
+    let program = Program::of(&app, id).await;
+    let body = json!({ "kind": "speech", "options": { "voice": "alloy" }, "input": { "text": "Hello." } });
+    let (_, job) = program.post("media/jobs", &body).await;
+    let job = job["id"].as_str().unwrap();
+    // Its message never comes to anything.
+    let queues = &app.host.app.queues;
+    let message = queues.receive(JOBS, 1, Duration::from_secs(30)).await.unwrap().remove(0);
+    queues.delete(JOBS, &message).await.unwrap();
+    let staff = Browser::new(&app.address).of(&Person::staff_admin());
+    while staff.get(HERE).await.says("Nobody has it") {
+        while let Some(again) = queues.receive(JOBS, 1, Duration::from_secs(30)).await.unwrap().pop() {
+            queues.delete(JOBS, &again).await.unwrap();
+        }
+        let function = app
+            .host
+            .functions
+            .all()
+            .iter()
+            .find(|function| matches!(&function.trigger, Trigger::Queue { queue } if queue == "media-jobs-poison"));
+        mediagenie::host::dispatch::queue(&app.host, function.unwrap(), message.text.clone()).await.unwrap();
+    }
+    let page = staff.get(HERE).await;
+    assert!(page.says("Media jobs that were given up") && page.says("given_up"), "{}", page.body);
+    let again = staff.submit(&page, &format!("{HERE}/resubmit"), &[]).await;
+    assert!(again.says("The job begins again") && again.says("Queued"), "{}", again.body);
+    app.settle().await;
+    let page = staff.get(HERE).await;
+    assert!(!page.says(job), "{}", page.body);
+    assert_eq!(app.recorded_of(id, "spoken_1k_chars").await, "0.006");
 }

@@ -23,6 +23,7 @@ fn path(route: &str, id: &str) -> String {
         .replace("{file}", "file_1")
         .replace("{job}", "job_1")
         .replace("{number}", "0")
+        .replace("{token}", "abc")
 }
 
 async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {

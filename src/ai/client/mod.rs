@@ -1,6 +1,7 @@
 //! Calls of AI services, with every answer told apart by what the caller must do (AI services contract 1.7). Host,
 //! deployment and keys of ours never reach a customer.
 
+pub mod batch;
 pub mod speech;
 pub mod vision;
 
@@ -104,6 +105,15 @@ impl AiClient {
         deployment: &Deployment,
         request: reqwest::RequestBuilder,
     ) -> Result<reqwest::Response, UpstreamError> {
+        let response = self.sent(deployment, request).await?;
+        self.judged(deployment, response).await
+    }
+
+    async fn sent(
+        &self,
+        deployment: &Deployment,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, UpstreamError> {
         let azure = deployment.provider != Provider::Openai;
         let request = match deployment.authorization {
             Authorization::ApiKey if azure => request.header("ocp-apim-subscription-key", self.key(deployment)),
@@ -120,7 +130,15 @@ impl AiClient {
                 }
             }
         };
-        let response = request.send().await.map_err(UpstreamError::passing)?;
+        request.send().await.map_err(UpstreamError::passing)
+    }
+
+    /// The answer, if its status is a success; else what that means.
+    async fn judged(
+        &self,
+        deployment: &Deployment,
+        response: reqwest::Response,
+    ) -> Result<reqwest::Response, UpstreamError> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);

@@ -5,7 +5,7 @@ use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 
 use super::{AiClient, UpstreamError, object};
-use crate::ai::model::audio::Audio;
+use crate::ai::model::audio::{Audio, Sound};
 use crate::ai::model::deployments::Deployment;
 use crate::ai::model::transcript::{Phrase, Transcript, Word, locale};
 
@@ -75,10 +75,10 @@ impl AiClient {
         hearing: &Hearing,
     ) -> Result<Transcript, UpstreamError> {
         let unfit = |text: &str| UpstreamError::Unfit(text.to_owned());
-        let content_type = audio
-            .short
-            .filter(|_| audio.duration_ms <= SHORT_MS)
-            .ok_or_else(|| unfit("This model takes at most 60 s of WAV (16 kHz, 16 bits, mono) or OGG with Opus."))?;
+        let (Some(content_type), Sound::Whole(bytes), ..=SHORT_MS) = (audio.short, &audio.sound, audio.duration_ms)
+        else {
+            return Err(unfit("This model takes at most 60 s of WAV (16 kHz, 16 bits, mono) or OGG with Opus."));
+        };
         if hearing.speakers {
             return Err(unfit("This model does not tell speakers apart."));
         }
@@ -92,7 +92,7 @@ impl AiClient {
         let request = self
             .post(format!("{}/{path}?{query}", deployment.endpoint))
             .header(CONTENT_TYPE, content_type)
-            .body(audio.bytes.clone());
+            .body(bytes.clone());
         let answer = object(self.send(deployment, request).await?).await?;
         match answer["RecognitionStatus"].as_str() {
             Some("Success") => Ok(short(&answer, language, audio.duration_ms)),
@@ -131,16 +131,19 @@ fn typed(part: Part, content_type: &str) -> Result<Part, UpstreamError> {
 
 /// The file as a part of a form.
 pub fn file(audio: &Audio) -> Result<Part, UpstreamError> {
-    let length = audio.bytes.len() as u64;
-    let part = Part::stream_with_length(audio.bytes.clone(), length).file_name(audio.name.clone());
+    let body = match &audio.sound {
+        Sound::Whole(bytes) => reqwest::Body::from(bytes.clone()),
+        Sound::Stored(stored) => reqwest::Body::wrap_stream(stored.pieces()),
+    };
+    let part = Part::stream_with_length(body, audio.sound.length()).file_name(audio.name.clone());
     typed(part, audio.content_type)
 }
 
-fn number(value: &Value) -> u64 {
+pub fn number(value: &Value) -> u64 {
     value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
 }
 
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 

@@ -1,13 +1,18 @@
 //! What a file of audio is: its container, and how long it plays, measured packet by packet without decoding. What a
 //! header claims is not believed: the length is what is billed.
 
+use std::io::{Read, Seek, SeekFrom};
+use std::pin::Pin;
+use std::sync::Arc;
+
 use bytes::Bytes;
+use futures_util::Stream;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_OPUS, CODEC_ID_PCM_S16LE};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, TrackType};
-use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::io::{MediaSource, MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
 /// The largest file, as OpenAI has it (contract 1.13).
@@ -15,10 +20,102 @@ pub const LARGEST: usize = 25 * 1024 * 1024;
 /// The longest one that a service takes in one piece (contract 2.3).
 pub const LONGEST_MS: u64 = 2 * 60 * 60 * 1000;
 
+/// The largest one that Azure Speech takes in one piece (contract 2.3).
+pub const LARGEST_FAST: u64 = 300_000_000;
+
+/// The largest one of batch transcription (contract 2.4).
+pub const LARGEST_BATCH: u64 = 1024 * 1024 * 1024;
+
+pub type Pieces = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send + Sync>>;
+
+/// A file that is too large to be held in memory.
+pub trait Stored: Send + Sync + std::fmt::Debug {
+    /// In bytes.
+    fn length(&self) -> u64;
+    /// Bytes from a place on, at least one before the end. Blocks; never called on a thread of the runtime.
+    fn read_at(&self, at: u64) -> std::io::Result<Bytes>;
+    /// All of it, as often as it is asked for.
+    fn pieces(&self) -> Pieces;
+}
+
+/// The bytes of a file of audio.
+#[derive(Debug, Clone)]
+pub enum Sound {
+    Whole(Bytes),
+    Stored(Arc<dyn Stored>),
+}
+
+impl Sound {
+    /// In bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Whole(bytes) => bytes.len() as u64,
+            Self::Stored(stored) => stored.length(),
+        }
+    }
+
+    fn source(&self) -> Box<dyn MediaSource> {
+        match self {
+            Self::Whole(bytes) => Box::new(std::io::Cursor::new(bytes.clone())),
+            Self::Stored(stored) => Box::new(Reader { stored: Arc::clone(stored), at: 0, piece: Bytes::new() }),
+        }
+    }
+}
+
+/// A stored file as the reader of containers wants it.
+struct Reader {
+    stored: Arc<dyn Stored>,
+    at: u64,
+    /// What was read last, from `at` on.
+    piece: Bytes,
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.at >= self.stored.length() {
+            return Ok(0);
+        }
+        if self.piece.is_empty() {
+            self.piece = self.stored.read_at(self.at)?;
+        }
+        let taken = self.piece.split_to(buffer.len().min(self.piece.len()));
+        buffer[..taken.len()].copy_from_slice(&taken);
+        self.at += taken.len() as u64;
+        Ok(taken.len())
+    }
+}
+
+impl Seek for Reader {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(step) => self.at.checked_add_signed(step),
+            SeekFrom::End(step) => self.stored.length().checked_add_signed(step),
+        };
+        let target = target.ok_or(std::io::ErrorKind::InvalidInput)?;
+        self.piece = match usize::try_from(target.wrapping_sub(self.at)) {
+            Ok(skipped) if target >= self.at && skipped < self.piece.len() => self.piece.slice(skipped..),
+            _ => Bytes::new(),
+        };
+        self.at = target;
+        Ok(target)
+    }
+}
+
+impl MediaSource for Reader {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.stored.length())
+    }
+}
+
 /// A file of audio that can be read.
 #[derive(Debug, Clone)]
 pub struct Audio {
-    pub bytes: Bytes,
+    pub sound: Sound,
     pub name: String,
     pub content_type: &'static str,
     pub duration_ms: u64,
@@ -41,16 +138,21 @@ pub enum AudioError {
 }
 
 impl Audio {
-    /// Reads a file to its end. Takes a moment of computing for large ones.
+    /// Reads a file that one call may have.
     pub fn read(bytes: Bytes, name: &str) -> Result<Self, AudioError> {
-        if bytes.is_empty() {
-            return Err(AudioError::Empty);
-        }
         if bytes.len() > LARGEST {
             return Err(AudioError::TooLarge);
         }
-        let source = Box::new(std::io::Cursor::new(bytes.clone()));
-        let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
+        let audio = Self::measure(Sound::Whole(bytes), name)?;
+        if audio.duration_ms > LONGEST_MS { Err(AudioError::TooLong) } else { Ok(audio) }
+    }
+
+    /// Reads a file of any length to its end. Takes a moment of computing for large ones.
+    pub fn measure(sound: Sound, name: &str) -> Result<Self, AudioError> {
+        if sound.length() == 0 {
+            return Err(AudioError::Empty);
+        }
+        let stream = MediaSourceStream::new(sound.source(), MediaSourceStreamOptions::default());
         let (formats, metadata) = (FormatOptions::default(), MetadataOptions::default());
         let mut reader = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, formats, metadata)
@@ -87,16 +189,13 @@ impl Audio {
             }
         }
         let duration_ms = total_ms;
-        match duration_ms {
-            0 => Err(AudioError::Silent),
-            ms if ms > LONGEST_MS => Err(AudioError::TooLong),
-            _ => {
-                let content_type = content_type(container);
-                let name = if name.is_empty() { "audio" } else { name }.to_owned();
-                let short = short.filter(|_| matches!(container, "wave" | "ogg"));
-                Ok(Self { bytes, name, content_type, duration_ms, short })
-            }
+        if duration_ms == 0 {
+            return Err(AudioError::Silent);
         }
+        let content_type = content_type(container);
+        let name = if name.is_empty() { "audio" } else { name }.to_owned();
+        let short = short.filter(|_| matches!(container, "wave" | "ogg"));
+        Ok(Self { sound, name, content_type, duration_ms, short })
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::used::{Part, Used};
 
 /// Longer than any call can last: a reservation that is older belongs to a process that died.
-const HELD: SignedDuration = SignedDuration::from_mins(45);
+pub const HELD: SignedDuration = SignedDuration::from_mins(45);
 
 /// What is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,8 +116,15 @@ impl Budget {
         rates.iter().filter_map(|rate| Some((rate.part, counted(rate)?))).collect()
     }
 
-    /// Holds the worst case of a call.
-    pub fn reserve(&mut self, call: &str, worst: &Used, rates: &[Rate], now: Timestamp) -> Result<(), Over> {
+    /// Holds the worst case of a call for so long; later, it counts as abandoned.
+    pub fn reserve(
+        &mut self,
+        call: &str,
+        worst: &Used,
+        rates: &[Rate],
+        held: SignedDuration,
+        now: Timestamp,
+    ) -> Result<(), Over> {
         if self.begins_anew(now) {
             (self.since, self.spent) = (now, Decimal::ZERO);
         }
@@ -127,7 +134,7 @@ impl Budget {
         if left.is_some_and(|left| needed > left) {
             return Err(Over { needed, left: left.unwrap_or_default().max(Decimal::ZERO) });
         }
-        self.reserved.insert(call.to_owned(), Reservation { amount: needed, expires: now + HELD, rates });
+        self.reserved.insert(call.to_owned(), Reservation { amount: needed, expires: now + held, rates });
         Ok(())
     }
 
@@ -174,10 +181,10 @@ mod tests {
         let now = at("2026-03-02T09:00:00Z");
         let mut budget = Budget::new(Unit::Money, Window::Month, Some(Decimal::ONE), Some(Decimal::TWO), now);
         let worst = Used::of(Part::Input, 50).and(Part::Output, 25);
-        assert_eq!(budget.reserve("a", &worst, &rates(), now), Ok(()));
-        assert_eq!(budget.reserve("b", &worst, &rates(), now), Ok(()));
+        assert_eq!(budget.reserve("a", &worst, &rates(), HELD, now), Ok(()));
+        assert_eq!(budget.reserve("b", &worst, &rates(), HELD, now), Ok(()));
         let over = Over { needed: Decimal::ONE, left: Decimal::ZERO };
-        assert_eq!(budget.reserve("c", &worst, &rates(), now).map_err(|over| over.left), Err(over.left));
+        assert_eq!(budget.reserve("c", &worst, &rates(), HELD, now).map_err(|over| over.left), Err(over.left));
         // The truth is less than the worst case, and makes room; what was settled is settled.
         assert!(!budget.settle("a", &Used::of(Part::Input, 20)));
         assert!(!budget.settle("a", &worst));
@@ -189,7 +196,7 @@ mod tests {
         // The next month begins at nothing.
         let later = at("2026-04-01T00:00:00Z");
         assert_eq!(budget.spent(later), Decimal::ZERO);
-        assert_eq!(budget.reserve("d", &worst, &rates(), later), Ok(()));
+        assert_eq!(budget.reserve("d", &worst, &rates(), HELD, later), Ok(()));
         assert_eq!(budget.abandoned(later + HELD).collect::<Vec<_>>(), ["d"]);
         assert_eq!(budget.abandoned(later).count(), 0);
     }
@@ -200,8 +207,8 @@ mod tests {
         let mut rates = rates();
         rates[1].meter = "other".into();
         let mut budget = Budget::new(Unit::Meter("chat_tokens".into()), Window::Never, None, Some(100.into()), now);
-        assert!(budget.reserve("a", &Used::of(Part::Input, 100).and(Part::Output, 900), &rates, now).is_ok());
-        assert!(budget.reserve("b", &Used::of(Part::Input, 1), &rates, now).is_err());
-        assert!(budget.reserve("c", &Used::of(Part::Output, 1), &rates, now).is_ok());
+        assert!(budget.reserve("a", &Used::of(Part::Input, 100).and(Part::Output, 900), &rates, HELD, now).is_ok());
+        assert!(budget.reserve("b", &Used::of(Part::Input, 1), &rates, HELD, now).is_err());
+        assert!(budget.reserve("c", &Used::of(Part::Output, 1), &rates, HELD, now).is_ok());
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::audio;
 use super::used::{Part, Used};
 use crate::identity::Limits;
 
@@ -18,6 +19,8 @@ pub enum Kind {
     Responses,
     Embeddings,
     Transcription,
+    /// Of recordings that are too long for a call, by media jobs; another address, and often another price.
+    BatchTranscription,
     Translation,
     Speech,
     Image,
@@ -31,7 +34,7 @@ impl Kind {
             Self::Chat | Self::Vision => "chat/completions",
             Self::Responses => "responses",
             Self::Embeddings => "embeddings",
-            Self::Transcription => "audio/transcriptions",
+            Self::Transcription | Self::BatchTranscription => "audio/transcriptions",
             Self::Translation => "audio/translations",
             Self::Speech => "audio/speech",
             Self::Image => "images/generations",
@@ -43,7 +46,7 @@ impl Kind {
         match self {
             Self::Chat | Self::Responses => &[Part::Input, Part::Output],
             Self::Embeddings => &[Part::Input],
-            Self::Transcription | Self::Translation => &[Part::AudioMs],
+            Self::Transcription | Self::BatchTranscription | Self::Translation => &[Part::AudioMs],
             Self::Speech => &[Part::Characters],
             Self::Image => &[Part::Images],
             Self::Vision => &[Part::Transactions],
@@ -80,8 +83,10 @@ pub enum Provider {
 impl Provider {
     fn serves(self, kind: Kind) -> bool {
         match self {
-            Self::Openai => true,
-            Self::AzureSpeech => matches!(kind, Kind::Transcription | Kind::Translation | Kind::Speech),
+            Self::Openai => kind != Kind::BatchTranscription,
+            Self::AzureSpeech => {
+                matches!(kind, Kind::Transcription | Kind::BatchTranscription | Kind::Translation | Kind::Speech)
+            }
             Self::AzureSpeechShort => kind == Kind::Transcription,
             Self::AzureVision | Self::AzureVisionV3 => kind == Kind::Vision,
         }
@@ -181,6 +186,15 @@ impl Deployment {
         }
     }
 
+    /// Whether it takes audio of so many bytes and milliseconds in one call.
+    pub fn takes(&self, length: u64, duration_ms: u64) -> bool {
+        match (self.kind, self.provider) {
+            (Kind::BatchTranscription, _) => length <= audio::LARGEST_BATCH,
+            (_, Provider::AzureSpeech) => length <= audio::LARGEST_FAST && duration_ms <= audio::LONGEST_MS,
+            _ => length <= audio::LARGEST as u64 && duration_ms <= audio::LONGEST_MS,
+        }
+    }
+
     /// Tells it from every other one.
     pub fn id(&self) -> String {
         format!("{:?} {:?} {} {}", self.kind, self.provider, self.endpoint, self.deployment)
@@ -261,6 +275,8 @@ pub enum DeploymentsError {
     Deployment { model: String, error: String },
     #[error("model `{0}` counts on different meters in its deployments")]
     Mixed(String),
+    #[error("the catalogue has no meter `{0}`, so storage could not be billed")]
+    Storage(String),
     #[error("the cost `{0}` has no price, or its dates do not ascend")]
     Cost(String),
 }
@@ -273,6 +289,11 @@ struct File {
     costs: Costs,
     #[serde(default)]
     limits: PlanLimits,
+    #[serde(default)]
+    files: PlanLimits<FileLimits>,
+    /// The meter of stored files, in bytes and hours.
+    #[serde(default)]
+    storage: Option<String>,
 }
 
 /// All deployments, in the order in which they are asked, with what they cost and how fast they may be called.
@@ -281,6 +302,9 @@ pub struct Deployments {
     list: Vec<Arc<Deployment>>,
     pub costs: Costs,
     pub limits: PlanLimits,
+    pub files: PlanLimits<FileLimits>,
+    /// On which stored bytes count, for each hour; none: storage is not billed.
+    pub storage: Option<String>,
 }
 
 /// What the publisher pays, by the names that deployments use, oldest first.
@@ -288,15 +312,36 @@ pub type Costs = BTreeMap<String, Vec<super::costs::Cost>>;
 
 /// Limits of a subscription by its plan.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PlanLimits {
-    default: Limits,
-    plans: BTreeMap<String, Limits>,
+#[serde(deny_unknown_fields, default, bound(deserialize = "T: Deserialize<'de> + Default"))]
+pub struct PlanLimits<T = Limits> {
+    default: T,
+    plans: BTreeMap<String, T>,
 }
 
-impl PlanLimits {
-    pub fn of(&self, plan: &str) -> Limits {
+impl<T: Clone> PlanLimits<T> {
+    pub fn of(&self, plan: &str) -> T {
         self.plans.get(plan).unwrap_or(&self.default).clone()
+    }
+}
+
+/// What files a subscription may have.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FileLimits {
+    /// Of one file; none: as large as the installation takes (`MEDIA_FILE_MIB`).
+    pub mib: Option<u64>,
+    /// Such as `audio/*` or `image/png`; none: any.
+    pub types: Vec<String>,
+}
+
+impl FileLimits {
+    pub fn allows(&self, content_type: &str) -> bool {
+        let plain = content_type.split(';').next().unwrap_or_default();
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(start) => plain.starts_with(start),
+            None => plain == pattern,
+        };
+        self.types.is_empty() || self.types.iter().any(fits)
     }
 }
 
@@ -326,7 +371,11 @@ impl Deployments {
                 return Err(DeploymentsError::Mixed(entry.model.clone()));
             }
         }
-        Ok(Self { list: list.into_iter().map(Arc::new).collect(), costs: file.costs, limits: file.limits })
+        if let Some(meter) = file.storage.as_ref().filter(|meter| !known.meters.contains(&meter.as_str())) {
+            return Err(DeploymentsError::Storage(meter.clone()));
+        }
+        let list = list.into_iter().map(Arc::new).collect();
+        Ok(Self { list, costs: file.costs, limits: file.limits, files: file.files, storage: file.storage })
     }
 
     /// The deployments of a model, the first to be asked first.
@@ -365,6 +414,16 @@ mod tests {
             parsed(dated).unwrap().of("chat", Kind::Chat)[0].address(),
             "https://x.example/openai/deployments/d/chat/completions?api-version=2024-10-21"
         );
+    }
+
+    #[test]
+    fn files_are_limited_by_their_type() {
+        let limits =
+            |types: &[&str]| FileLimits { mib: None, types: types.iter().map(|&one| one.to_owned()).collect() };
+        assert!(
+            limits(&[]).allows("image/png") && limits(&["audio/*", "text/plain"]).allows("text/plain; charset=utf-8")
+        );
+        assert!(limits(&["audio/*"]).allows("audio/wav") && !limits(&["audio/*"]).allows("image/png"));
     }
 
     #[test]

@@ -34,6 +34,16 @@ impl Format {
         matches!(self, Self::Json | Self::VerboseJson | Self::DiarizedJson)
     }
 
+    /// How a file of it ends.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Text => "txt",
+            Self::Srt => "srt",
+            Self::Vtt => "vtt",
+            Self::Json | Self::VerboseJson | Self::DiarizedJson => "json",
+        }
+    }
+
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Json | Self::VerboseJson | Self::DiarizedJson => "application/json",

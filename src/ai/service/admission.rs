@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use jiff::SignedDuration;
 use rust_decimal::Decimal;
 
 use super::budgets::{self, ALL, Claim, Exhausted};
 use super::gate::{Full, Inside};
 use super::stops;
 use crate::ai::client::AiClient;
-use crate::ai::model::budget::{Rate, Unit, Window};
+use crate::ai::model::budget::{HELD, Rate, Unit, Window};
 use crate::ai::model::deployments::{Deployment, Kind};
 use crate::ai::model::used::Used;
 use crate::app::App;
@@ -22,6 +23,7 @@ use crate::foundation::web::{Response, with_header};
 use crate::fulfillment::model::facts::Status;
 use crate::identity::{ApiKey, Scope};
 use crate::metering::model::resource::Resource;
+use crate::store::StoreError;
 use crate::{fulfillment, metering};
 
 use super::meter::Call;
@@ -51,6 +53,11 @@ impl Hold {
             let (app, used) = (Arc::clone(&self.app), used.clone());
             tokio::spawn(async move { settle_later(&app, &claim, &used).await });
         }
+    }
+
+    /// Lets the reservation stand when the call ends, because the work goes on elsewhere.
+    pub fn leave(&mut self) {
+        self.claim = None;
     }
 
     /// Whether a budget relies on the worst case that was told.
@@ -96,7 +103,22 @@ pub struct Intent<'a> {
     pub tokens: u64,
     /// The most that a deployment can use for it.
     pub worst: &'a (dyn Fn(&Deployment) -> Used + Sync),
+    pub reserving: Reserving,
 }
+
+/// How the worst case of a call is held in its budgets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reserving {
+    /// As long as the call goes on.
+    ForCall,
+    /// For work that goes on without us; see [`Hold::leave`].
+    ForDays,
+    /// It was reserved when that work was handed over, and the work is done: it is paid for, come what may.
+    Before,
+}
+
+/// A service has two days for what it is handed over.
+pub const HANDED_OVER: SignedDuration = SignedDuration::from_hours(48);
 
 pub fn client(app: &App) -> Result<&AiClient, Problem> {
     app.ai.as_ref().ok_or_else(|| {
@@ -109,23 +131,23 @@ pub fn scope(kind: Kind) -> Scope {
     match kind {
         Kind::Chat | Kind::Responses => Scope::Chat,
         Kind::Embeddings => Scope::Embeddings,
-        Kind::Transcription | Kind::Translation | Kind::Speech => Scope::Audio,
+        Kind::Transcription | Kind::BatchTranscription | Kind::Translation | Kind::Speech => Scope::Audio,
         Kind::Image => Scope::Images,
         Kind::Vision => Scope::Vision,
     }
 }
 
 /// The plan of a subscription that is served now.
-async fn served(app: &App, key: &ApiKey) -> Result<String, Problem> {
-    let row = fulfillment::find(app, key.subscription).await?;
+pub async fn served(app: &App, subscription: SubscriptionId) -> Result<String, Problem> {
+    let row = fulfillment::find(app, subscription).await?;
     match row {
         Some(row) if row.facts.status == Status::Subscribed => Ok(row.facts.plan_id),
         Some(row) if row.facts.status == Status::Suspended => Err(Problem::forbidden(
             "subscription_suspended",
-            "The subscription of this key is suspended; usually a payment has failed.",
+            "The subscription is suspended; usually a payment has failed.",
         )
-        .remedy("The purchaser settles it in the Azure portal; the key works again by itself.")),
-        _ => Err(Problem::forbidden("subscription_ended", "The subscription of this key is not active.")
+        .remedy("The purchaser settles it in the Azure portal; its keys work again by themselves.")),
+        _ => Err(Problem::forbidden("subscription_ended", "The subscription is not active.")
             .remedy("Use a key of an active subscription.")),
     }
 }
@@ -159,7 +181,7 @@ pub async fn allowed(
     let known = ai.terms.get(&subject, now).filter(|(then, _)| *then == changes).map(|(_, terms)| terms);
     let plan = match &known {
         Some(_) => String::new(),
-        None => served(app, key).await?,
+        None => served(app, key.subscription).await?,
     };
     let deployments = ai.deployments.of(model, kind);
     let Some(first) = deployments.first() else {
@@ -190,13 +212,13 @@ pub async fn admit(app: &Arc<App>, intent: &Intent<'_>) -> Result<(Call, Vec<Arc
     ];
     let inside = ai.gate.enter(subjects, intent.tokens, app.clock.now()).map_err(limited)?;
     let worst = deployments.iter().map(|deployment| (intent.worst)(deployment)).reduce(larger).unwrap_or_default();
-    let claim = Claim { call: intent.request.to_owned(), subscription: key.subscription, key: key.prefix.clone() };
-    let budgeted = budgets::reserve(app, &claim, &worst, &terms.rates)
-        .await
-        .map_err(|error| {
-            Problem::unavailable("budget_unavailable", "The budget could not be asked at the moment.").caused_by(error)
-        })?
-        .map_err(|exhausted| refused(*exhausted, &terms.currency))?;
+    let held = if intent.reserving == Reserving::ForCall { HELD } else { HANDED_OVER };
+    let claim =
+        Claim { call: intent.request.to_owned(), subscription: key.subscription, key: key.prefix.clone(), held };
+    let budgeted = match intent.reserving {
+        Reserving::Before => true,
+        Reserving::ForCall | Reserving::ForDays => reserve(app, &claim, &worst, &terms).await?,
+    };
     let hold = Hold { app: Arc::clone(app), inside, claim: budgeted.then_some(claim) };
     let call = Call {
         request: intent.request.to_owned(),
@@ -211,6 +233,21 @@ pub async fn admit(app: &Arc<App>, intent: &Intent<'_>) -> Result<(Call, Vec<Arc
         captured: None,
     };
     Ok((call, deployments))
+}
+
+/// Reserves the worst case of a call; `true`: there is a budget. What the ledger has already, because a process died
+/// between the record and the answer, is not refused any more.
+async fn reserve(app: &Arc<App>, claim: &Claim, worst: &Used, terms: &Terms) -> Result<bool, Problem> {
+    let unasked = |error: StoreError| {
+        Problem::unavailable("budget_unavailable", "The budget could not be asked at the moment.").caused_by(error)
+    };
+    match budgets::reserve(app, claim, worst, &terms.rates).await.map_err(unasked)? {
+        Ok(budgeted) => Ok(budgeted),
+        Err(exhausted) => {
+            let recorded = super::price::used(app, claim.subscription, &claim.call).await.map_err(unasked)?;
+            if recorded == Used::default() { Err(refused(*exhausted, &terms.currency)) } else { Ok(false) }
+        }
+    }
 }
 
 /// What each part counts on, and its list price.

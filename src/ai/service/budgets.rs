@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::ai::model::budget::{Budget, Over, Rate};
@@ -38,6 +38,8 @@ pub struct Claim {
     pub call: String,
     pub subscription: SubscriptionId,
     pub key: String,
+    /// How long it is held at most.
+    pub held: SignedDuration,
 }
 
 /// Which budget refused, and how much it has left.
@@ -221,7 +223,7 @@ async fn once(
                 let mut refused = None;
                 for row in &mine {
                     let Some((budget, _)) = rows.get_mut(row) else { continue };
-                    match budget.reserve(&claim.call, worst, rates, now) {
+                    match budget.reserve(&claim.call, worst, rates, claim.held, now) {
                         Ok(()) => held.push(row.clone()),
                         Err(over) => {
                             refused = Some(Box::new(Exhausted { row: row.clone(), over, budget: budget.clone() }));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, StatusCode, header};
 use serde_json::Value;
 
-use super::admission::{Intent, admit, client, with_limits};
+use super::admission::{Intent, Reserving, admit, client, with_limits};
 use super::ask::{ask, unrecorded};
 use super::meter::{self, Call};
 use super::{captures, inline, relay};
@@ -65,6 +65,7 @@ async fn begin(
         kind,
         tokens: asked.saturating_add(request::asked_output(kind, &body).unwrap_or(0)),
         worst: &|deployment| request::worst(kind, &body, deployment),
+        reserving: Reserving::ForCall,
     };
     let (mut call, deployments) = admit(&app, &intent).await?;
     drop(request);

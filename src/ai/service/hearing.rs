@@ -7,15 +7,16 @@ use http::{StatusCode, header};
 use reqwest::multipart::Form;
 use serde_json::{Value, json};
 
-use super::admission::{Intent, admit, client, with_limits};
+use super::admission::{Intent, Reserving, admit, client, with_limits};
 use super::ask::{Unanswered, ask, unrecorded};
 use super::meter::{self, Call};
-use crate::ai::client::speech::{Hearing, file};
+pub use crate::ai::client::speech::Hearing;
+use crate::ai::client::speech::file;
 use crate::ai::client::{self as service, AiClient, UpstreamError};
 use crate::ai::model::audio::{Audio, AudioError};
 use crate::ai::model::deployments::{Deployment, Kind, PathStyle, Provider};
 use crate::ai::model::stream::data;
-use crate::ai::model::transcript::{Format, Wanted};
+use crate::ai::model::transcript::{Format, Transcript, Wanted};
 use crate::ai::model::usage;
 use crate::ai::model::used::{Basis, Part, Used};
 use crate::app::App;
@@ -76,9 +77,14 @@ pub fn format(name: &str) -> Result<Format, Problem> {
 }
 
 /// Reads a file of audio, or says what is wrong with it.
-pub async fn probe(bytes: Bytes, name: String) -> Result<Audio, Problem> {
+async fn probe(bytes: Bytes, name: String) -> Result<Audio, Problem> {
+    measured(move || Audio::read(bytes, &name)).await
+}
+
+/// Measures a file of audio elsewhere than on the runtime.
+pub async fn measured(read: impl FnOnce() -> Result<Audio, AudioError> + Send + 'static) -> Result<Audio, Problem> {
     // Broken files can make the reader of containers panic; that is a broken file and no more.
-    let read = tokio::task::spawn_blocking(move || Audio::read(bytes, &name)).await;
+    let read = tokio::task::spawn_blocking(read).await;
     read.unwrap_or(Err(AudioError::Unreadable)).map_err(|error| {
         let problem = Problem::bad_request("invalid_audio", error.to_string()).field("file");
         if error == AudioError::TooLarge { problem.status(StatusCode::PAYLOAD_TOO_LARGE) } else { problem }
@@ -140,7 +146,7 @@ pub struct Listening {
 pub struct Transcribed {
     pub text: String,
     pub ms: u64,
-    call: Call,
+    pub call: Call,
 }
 
 /// Listens, and records what that used under `request`.
@@ -152,7 +158,15 @@ pub async fn transcribe(
 ) -> Result<Transcribed, Unanswered> {
     let Listening { kind, model, audio, .. } = listening;
     let worst = Used::of(Part::AudioMs, most(audio.duration_ms));
-    let intent = Intent { request, key, model, kind: *kind, tokens: 0, worst: &|_| worst.clone() };
+    let intent = Intent {
+        request,
+        key,
+        model,
+        kind: *kind,
+        tokens: 0,
+        worst: &|_| worst.clone(),
+        reserving: Reserving::ForCall,
+    };
     let (mut call, deployments) = admit(app, &intent).await?;
     let ai = client(app)?;
     let asking = ask(app, &call, &deployments, |deployment| async move { heard(ai, &deployment, listening).await });
@@ -168,13 +182,13 @@ pub async fn transcribe(
 }
 
 /// The most that is billed for audio: services round up to whole seconds, and some say a little more than is there.
-fn most(measured_ms: u64) -> u64 {
+pub fn most(measured_ms: u64) -> u64 {
     measured_ms + ODD_MS
 }
 
 /// What is billed: the service's own word, but a zero for audio that plays is no word. More than was reserved and can be
 /// seen in the file is nobody's debt.
-fn billed(told_ms: Option<u64>, measured_ms: u64) -> (u64, Basis) {
+pub fn billed(told_ms: Option<u64>, measured_ms: u64) -> (u64, Basis) {
     match told_ms.filter(|ms| *ms > 0) {
         Some(ms) => (ms.min(most(measured_ms)), Basis::Upstream),
         None => (measured_ms, Basis::Measured),
@@ -185,35 +199,50 @@ async fn heard(ai: &AiClient, deployment: &Deployment, listening: &Listening) ->
     if deployment.provider == Provider::Openai {
         return passed_on(ai, deployment, listening).await;
     }
-    let Listening { kind, format, audio, fields, .. } = listening;
-    let (kind, format) = (*kind, *format);
-    let get = |name: &str| field(fields, name);
-    let has = |name: &str, value: &str| fields.iter().any(|(known, text)| known == name && text == value);
-    let hearing = Hearing {
-        language: get("language").to_owned(),
-        prompt: get("prompt").to_owned(),
-        speakers: format == Format::DiarizedJson,
-        translate: kind == Kind::Translation,
-    };
+    let Listening { kind, audio, fields, .. } = listening;
+    if !deployment.takes(audio.sound.length(), audio.duration_ms) {
+        return Err(UpstreamError::Unfit("The recording is too large or too long for this model.".to_owned()));
+    }
+    let (format, hearing) = hearing(*kind, fields).map_err(|problem| UpstreamError::Unfit(problem.title))?;
     let mut transcript = match deployment.provider {
         Provider::AzureSpeechShort => ai.hear_short(deployment, audio, &hearing).await?,
         _ => ai.hear(deployment, audio, &hearing).await?,
     };
     let told_ms = Some(transcript.duration_ms);
     transcript.duration_ms = if transcript.duration_ms == 0 { audio.duration_ms } else { transcript.duration_ms };
-    let words = has("timestamp_granularities[]", "word");
-    let wanted = Wanted {
+    Ok(Heard { text: rendered(&transcript, *kind, format, fields), told_ms })
+}
+
+/// How the fields of OpenAI's form want audio to be heard, and in which format it is told.
+pub fn hearing(kind: Kind, fields: &[(String, String)]) -> Result<(Format, Hearing), Problem> {
+    let format = format(field(fields, "response_format"))?;
+    let hearing = Hearing {
+        language: field(fields, "language").to_owned(),
+        prompt: field(fields, "prompt").to_owned(),
+        speakers: format == Format::DiarizedJson,
+        translate: kind == Kind::Translation,
+    };
+    Ok((format, hearing))
+}
+
+/// A transcript as those fields want it.
+pub fn rendered(transcript: &Transcript, kind: Kind, format: Format, fields: &[(String, String)]) -> String {
+    let has = |value: &str| fields.iter().any(|(name, text)| name == "timestamp_granularities[]" && text == value);
+    let words = has("word");
+    transcript.render(Wanted {
         format,
         task: if kind == Kind::Translation { "translate" } else { "transcribe" },
         words,
-        segments: !words || has("timestamp_granularities[]", "segment"),
-    };
-    Ok(Heard { text: transcript.render(wanted), told_ms })
+        segments: !words || has("segment"),
+    })
 }
 
 /// The form as it came, to a service that speaks as OpenAI does.
 async fn passed_on(ai: &AiClient, deployment: &Deployment, listening: &Listening) -> Result<Heard, UpstreamError> {
     let Listening { format, audio, fields, .. } = listening;
+    if !deployment.takes(audio.sound.length(), audio.duration_ms) {
+        return Err(UpstreamError::Unfit("The recording is too large or too long for this model.".to_owned()));
+    }
     let mut form = Form::new().part("file", file(audio)?);
     if deployment.path == PathStyle::V1 {
         form = form.text("model", deployment.deployment.clone());

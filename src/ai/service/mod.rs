@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod ask;
+pub mod batches;
 pub mod books;
 pub mod budgets;
 pub mod call;

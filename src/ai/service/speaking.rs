@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use http::{StatusCode, header};
 use serde_json::Value;
 
-use super::admission::{Intent, admit, client, with_limits};
+use super::admission::{Intent, Reserving, admit, client, with_limits};
 use super::ask::{Unanswered, ask, broken, unrecorded};
 use super::meter::{self, Call};
 use super::relay::{DRAIN, LONGEST, send};
@@ -88,7 +88,8 @@ struct Begun {
 
 async fn begin(app: &Arc<App>, request: &str, key: &ApiKey, model: &str, speech: &Speech) -> Result<Begun, Unanswered> {
     let worst = |deployment: &Deployment| Used::of(Part::Characters, characters(deployment, &speech.input));
-    let intent = Intent { request, key, model, kind: Kind::Speech, tokens: 0, worst: &worst };
+    let intent =
+        Intent { request, key, model, kind: Kind::Speech, tokens: 0, worst: &worst, reserving: Reserving::ForCall };
     let (call, deployments) = admit(app, &intent).await?;
     let ai = client(app)?;
     let asking = ask(app, &call, &deployments, |deployment| async move { spoken_by(ai, &deployment, speech).await });
@@ -104,11 +105,17 @@ pub async fn speak_whole(
     key: &ApiKey,
     model: &str,
     speech: &Speech,
-) -> Result<Bytes, Unanswered> {
+) -> Result<(Bytes, Used, Call), Unanswered> {
     let Begun { mut call, deployment, audio, used } = begin(app, request, key, model, speech).await?;
-    let audio = service::whole(audio).await.ok().filter(|audio| !audio.is_empty()).ok_or_else(broken)?;
+    let audio = service::whole(audio).await.map_err(|error| {
+        tracing::warn!(request, %error, "speech broke off");
+        Problem::new(StatusCode::BAD_GATEWAY, "upstream_unavailable", "The model broke off; nothing is billed.")
+    })?;
+    if audio.is_empty() {
+        return Err(broken().into());
+    }
     meter::record(app, &mut call, &deployment, &used, Basis::Measured).await.map_err(|_| unrecorded())?;
-    Ok(audio.into())
+    Ok((audio.into(), used, call))
 }
 
 async fn say(app: Arc<App>, request: Request, key: ApiKey, model: String, speech: Speech) -> Result<Response, Problem> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use serde_json::Value;
 
-use super::admission::{Intent, admit, client, with_limits};
+use super::admission::{Intent, Reserving, admit, client, with_limits};
 use super::ask::{Unanswered, ask, unrecorded};
 use super::inline::fetch;
 use super::meter::{self, Call};
@@ -100,6 +100,11 @@ pub async fn analyze(app: Arc<App>, request: Request, key: ApiKey) -> Result<Res
     task.await.map_err(Problem::internal)?
 }
 
+/// What one image takes.
+pub fn used(features: &[Feature]) -> Used {
+    Used::of(Part::Transactions, features.len() as u64)
+}
+
 /// Looks at an image, and records what that used under `request`.
 pub async fn find(
     app: &Arc<App>,
@@ -110,9 +115,16 @@ pub async fn find(
     features: &[Feature],
     language: &str,
 ) -> Result<(Value, Call), Unanswered> {
-    // Features of one image.
-    let used = Used::of(Part::Transactions, features.len() as u64);
-    let intent = Intent { request, key, model, kind: Kind::Vision, tokens: 0, worst: &|_| used.clone() };
+    let used = used(features);
+    let intent = Intent {
+        request,
+        key,
+        model,
+        kind: Kind::Vision,
+        tokens: 0,
+        worst: &|_| used.clone(),
+        reserving: Reserving::ForCall,
+    };
     let (mut call, deployments) = admit(app, &intent).await?;
     let image = match source {
         Source::Bytes(bytes) => bytes,

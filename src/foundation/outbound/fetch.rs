@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -34,7 +36,7 @@ pub enum FetchError {
     #[error("The address answered {0}.")]
     Status(http::StatusCode),
     #[error("What is at the address is larger than {} MiB.", .0 / 1024 / 1024)]
-    TooLarge(usize),
+    TooLarge(u64),
 }
 
 /// Hosts, as `host` or `host:port`, that may be private and spoken to without TLS.
@@ -115,7 +117,6 @@ impl Fetcher {
             .redirect(redirects)
             .dns_resolver(Arc::new(Resolver(Arc::clone(&allowed))))
             .connect_timeout(Duration::from_secs(5))
-            .timeout(WHOLE)
             // A pooled connection would be to an address of before.
             .pool_max_idle_per_host(0)
             .referer(false)
@@ -124,25 +125,45 @@ impl Fetcher {
         Ok(Self { http, allowed })
     }
 
-    /// What is at an address, up to a size.
-    pub async fn fetch(&self, address: &str, largest: usize) -> Result<Bytes, FetchError> {
+    /// Reads an address that may be asked for, as far as that can be seen without resolving its name.
+    pub fn check(&self, address: &str) -> Result<Url, FetchError> {
         let url = Url::parse(address).map_err(|_| FetchError::Unreadable)?;
         self.allowed.check(&url)?;
-        let mut response = self.http.get(url).send().await.map_err(failed)?;
+        Ok(url)
+    }
+
+    /// What is at an address, up to a size.
+    pub async fn fetch(&self, address: &str, largest: usize) -> Result<Bytes, FetchError> {
+        let mut pieces = self.open(address, largest as u64, WHOLE).await?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            bytes.extend_from_slice(&piece?);
+        }
+        Ok(bytes.into())
+    }
+
+    /// The same piece by piece, for what is too large to be held; within `time`, from the first word to the last.
+    pub async fn open(
+        &self,
+        address: &str,
+        largest: u64,
+        time: Duration,
+    ) -> Result<BoxStream<'static, Result<Bytes, FetchError>>, FetchError> {
+        let url = self.check(address)?;
+        let response = self.http.get(url).timeout(time).send().await.map_err(failed)?;
         if !response.status().is_success() {
             return Err(FetchError::Status(response.status()));
         }
-        if response.content_length().is_some_and(|length| length > largest as u64) {
+        if response.content_length().is_some_and(|length| length > largest) {
             return Err(FetchError::TooLarge(largest));
         }
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if bytes.len() + chunk.len() > largest {
-                return Err(FetchError::TooLarge(largest));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes.into())
+        let mut length = 0;
+        let pieces = response.bytes_stream().map(move |piece| {
+            let piece = piece.map_err(failed)?;
+            length += piece.len() as u64;
+            if length > largest { Err(FetchError::TooLarge(largest)) } else { Ok(piece) }
+        });
+        Ok(pieces.boxed())
     }
 }
 

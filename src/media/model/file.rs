@@ -18,6 +18,21 @@ pub struct File {
     pub content_type: String,
     pub created: Timestamp,
     pub expires: Timestamp,
+    /// Uploaded to the storage itself; whoever did that may still write it for a while.
+    #[serde(default)]
+    pub direct: bool,
+}
+
+/// A direct upload that is under way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Upload {
+    pub id: FileId,
+    pub name: String,
+    pub purpose: String,
+    /// Of its link.
+    pub until: Timestamp,
+    /// Of the file that it becomes.
+    pub expires: Timestamp,
 }
 
 impl File {

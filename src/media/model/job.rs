@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::ai::batches::Transcription;
 use crate::foundation::ids::{FileId, JobId, SubscriptionId};
 
 pub const MOST_ITEMS: usize = 10_000;
@@ -87,11 +89,47 @@ pub struct Item {
     pub file: Option<FileId>,
     /// A small result, which goes into the job's own file.
     pub value: Option<Value>,
+    /// Not to be tried, or asked about, before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Timestamp>,
+    /// A service works on it without us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
+    /// At list price, whatever is included.
+    #[serde(default, with = "rust_decimal::serde::str_option", skip_serializing_if = "Option::is_none")]
+    pub price: Option<Decimal>,
+}
+
+/// A recording in the hands of batch transcription.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    pub since: Timestamp,
+    /// Of the recording.
+    pub name: String,
+    pub duration_ms: u64,
+    pub source: FileId,
+    /// None: it is about to be handed over, or was by somebody who died.
+    pub under: Option<Transcription>,
 }
 
 impl Item {
     pub fn new(number: u32, input: Input) -> Self {
-        Self { number, input, state: ItemState::Waiting, tries: 0, reason: None, file: None, value: None }
+        Self {
+            number,
+            input,
+            state: ItemState::Waiting,
+            tries: 0,
+            reason: None,
+            file: None,
+            value: None,
+            again: None,
+            batch: None,
+            price: None,
+        }
+    }
+
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.state == ItemState::Waiting && self.again.is_none_or(|again| again <= now)
     }
 
     pub fn shown(&self) -> Value {
@@ -100,7 +138,14 @@ impl Item {
             Input::Url(url) => json!({ "url": url }),
             Input::Text(text) => json!({ "characters": text.chars().count() }),
         };
-        json!({ "number": self.number, "status": self.state, "input": input, "file_id": self.file, "error": self.reason, "tries": self.tries })
+        let status = match (self.state, self.tries) {
+            (ItemState::Waiting, 1..) => json!("running"),
+            (state, _) => json!(state),
+        };
+        json!({
+            "number": self.number, "status": status, "input": input, "file_id": self.file, "error": self.reason,
+            "tries": self.tries, "handed_over": self.batch.is_some(), "cost": self.price.map(shown_price),
+        })
     }
 }
 
@@ -137,6 +182,18 @@ pub struct Job {
     /// The job's own result, over all items.
     pub result: Option<FileId>,
     pub metadata: BTreeMap<String, String>,
+    /// Of what was delivered, at list price, whatever is included; in `currency`.
+    #[serde(default, with = "rust_decimal::serde::str")]
+    pub price: Decimal,
+    #[serde(default)]
+    pub currency: String,
+    /// How often in a row its message was given up without anything being done.
+    #[serde(default)]
+    pub setbacks: u32,
+}
+
+fn shown_price(price: Decimal) -> String {
+    price.round_dp(9).normalize().to_string()
 }
 
 impl Job {
@@ -160,11 +217,45 @@ impl Job {
                 return;
             }
             self.next += 1;
-            match item.state {
-                ItemState::Succeeded => self.succeeded += 1,
-                _ => self.failed += 1,
-            }
+            self.add(item);
         }
+    }
+
+    /// Counts all settled items anew: those behind the first open one, too, when the job ends before its last.
+    pub fn count_anew(&mut self, items: &[Item]) {
+        for item in items.iter().filter(|item| item.state != ItemState::Waiting) {
+            self.add(item);
+        }
+    }
+
+    fn add(&mut self, item: &Item) {
+        match item.state {
+            ItemState::Succeeded => self.succeeded += 1,
+            _ => self.failed += 1,
+        }
+        self.price += item.price.unwrap_or_default();
+    }
+
+    /// The name of an item's records in the ledger.
+    pub fn call(&self, item: &Item) -> String {
+        format!("{}:{:06}", self.id, item.number)
+    }
+
+    /// The options as the fields of OpenAI's form.
+    pub fn fields(&self) -> Vec<(String, String)> {
+        self.options.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// Of speech.
+    pub fn format(&self) -> &str {
+        self.options.get("response_format").map_or("mp3", String::as_str)
+    }
+
+    /// Begins again with what is not done; what was delivered stays so.
+    pub fn resubmit(&mut self, now: Timestamp) {
+        (self.state, self.finished, self.reason, self.turn) = (State::Queued, None, None, None);
+        (self.next, self.succeeded, self.failed, self.setbacks) = (0, 0, 0, 0);
+        (self.price, self.due) = (Decimal::ZERO, now);
     }
 
     pub fn is_worked_off(&self) -> bool {
@@ -191,6 +282,7 @@ impl Job {
             "created_at": self.created.as_second(), "started_at": self.started.map(Timestamp::as_second),
             "finished_at": self.finished.map(Timestamp::as_second),
             "progress": { "percent": percent, "items_succeeded": self.succeeded, "items_failed": self.failed, "items_total": self.items },
+            "cost": { "amount": shown_price(self.price), "currency": self.currency },
             "options": self.options, "result_file_id": self.result, "error": self.reason, "metadata": self.metadata,
         })
     }
@@ -223,6 +315,9 @@ mod tests {
             reason: None,
             result: None,
             metadata: BTreeMap::new(),
+            price: Decimal::ZERO,
+            currency: String::new(),
+            setbacks: 0,
         }
     }
 

@@ -4,8 +4,18 @@
 /// The formats in which long texts are spoken.
 pub const FORMATS: [&str; 3] = ["mp3", "wav", "pcm"];
 
-/// The samples of a WAV file, and its `fmt` chunk; None when it is none.
-pub fn samples(wav: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Where a WAV file has its samples.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Samples<'a> {
+    /// The `fmt` chunk.
+    pub format: &'a [u8],
+    pub from: u64,
+    /// A stream may claim more than it has, because its length was not known at its beginning.
+    pub claimed: u64,
+}
+
+/// Reads the beginning of a WAV file; None when it is none.
+pub fn samples(wav: &[u8]) -> Option<Samples<'_>> {
     if wav.get(..4)? != b"RIFF" || wav.get(8..12)? != b"WAVE" {
         return None;
     }
@@ -16,11 +26,7 @@ pub fn samples(wav: &[u8]) -> Option<(&[u8], &[u8])> {
         let body = at + 8;
         match name {
             b"fmt " => format = Some(wav.get(body..body.checked_add(length)?)?),
-            // A stream may claim more than it has, because its length was not known at its beginning.
-            b"data" => {
-                let end = body.saturating_add(length).min(wav.len());
-                return Some((format?, wav.get(body..end)?));
-            }
+            b"data" => return Some(Samples { format: format?, from: body as u64, claimed: length as u64 }),
             _ => {}
         }
         // Chunks begin at even places.
@@ -52,10 +58,10 @@ mod tests {
         let format = [1, 0, 1, 0, 0xC0, 0x5D, 0, 0, 0x80, 0xBB, 0, 0, 2, 0, 16, 0];
         let file = |samples: &[u8], claimed: u64| [head(&format, claimed).unwrap(), samples.to_vec()].concat();
         let (one, two) = (file(&[1, 2, 3, 4], 4), file(&[5, 6], 4_000_000));
-        let parts: Vec<u8> = [&one, &two].iter().flat_map(|wav| samples(wav).unwrap().1.to_vec()).collect();
-        assert_eq!((samples(&one).unwrap().0, &parts[..]), (&format[..], &[1, 2, 3, 4, 5, 6][..]));
-        let joined = file(&parts, 6);
-        assert_eq!((joined.len(), samples(&joined).unwrap().1.len()), (50, 6));
+        assert_eq!(samples(&one), Some(Samples { format: &format, from: 44, claimed: 4 }));
+        assert_eq!(samples(&two).map(|found| found.claimed), Some(4_000_000));
+        let joined = file(&[&one[44..], &two[44..]].concat(), 6);
+        assert_eq!((joined.len(), samples(&joined).unwrap().claimed), (50, 6));
         for broken in [&b"RIFF"[..], b"", b"RIFF\0\0\0\0WAVEdata\x04\0\0\0abcd", &one[..30]] {
             assert_eq!(samples(broken), None);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use rust_decimal::Decimal;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -15,7 +16,7 @@ use crate::foundation::hex::hex;
 use crate::foundation::ids::{JobId, SubscriptionId};
 use crate::foundation::problem::Problem;
 use crate::identity::ApiKey;
-use crate::media::model::job::{Input, Item, Job, Kind, MOST_ITEMS, State};
+use crate::media::model::job::{Input, Item, ItemState, Job, Kind, MOST_ITEMS, State};
 use crate::media::model::{joining, splitting};
 use crate::media::repo::{self, Repeat};
 use crate::store::{Etag, StoreError};
@@ -23,8 +24,11 @@ use crate::store::{Etag, StoreError};
 pub const QUEUE: &str = "media-jobs";
 /// Characters of a text to be spoken.
 const LONGEST_TEXT: usize = 1_000_000;
-/// Characters of one piece of it.
-const PIECE: usize = 3_000;
+/// Characters of one piece of it, at usual speed. Azure cuts off what it speaks after ten minutes (AI services contract
+/// 2.5); this is four.
+const PIECE: f64 = 3_000.0;
+/// Items that are read together.
+const PAGE: usize = 100;
 const MOST_OPTIONS: usize = 16;
 
 fn wrong(field: &'static str, text: impl Into<String>) -> Problem {
@@ -64,7 +68,13 @@ fn texts(value: &Value, field: &'static str) -> Result<BTreeMap<String, String>,
 }
 
 /// What a job is over.
-async fn inputs(app: &App, subscription: SubscriptionId, kind: Kind, body: &Value) -> Result<Vec<Input>, Problem> {
+async fn inputs(
+    app: &App,
+    subscription: SubscriptionId,
+    kind: Kind,
+    body: &Value,
+    options: &BTreeMap<String, String>,
+) -> Result<Vec<Input>, Problem> {
     if kind == Kind::Speech {
         let text = match (&body["input"]["text"], body["input"]["file_id"].as_str()) {
             (Value::String(text), _) => text.clone(),
@@ -78,7 +88,9 @@ async fn inputs(app: &App, subscription: SubscriptionId, kind: Kind, body: &Valu
         if text.chars().count() > LONGEST_TEXT {
             return Err(wrong("input", format!("The text is longer than {LONGEST_TEXT} characters.")));
         }
-        let pieces = splitting::split(&text, PIECE);
+        // Slow speech takes longer.
+        let speed = options.get("speed").and_then(|speed| speed.parse().ok()).unwrap_or(1.0_f64);
+        let pieces = splitting::split(&text, (PIECE * speed.clamp(0.25, 1.0)) as usize);
         if pieces.is_empty() {
             return Err(wrong("input", "There is nothing to speak."));
         }
@@ -90,7 +102,10 @@ async fn inputs(app: &App, subscription: SubscriptionId, kind: Kind, body: &Valu
     for item in listed {
         match (item["file_id"].as_str(), item["url"].as_str()) {
             (Some(id), None) => found.push(Input::File(files::find(app, subscription, id).await?.id)),
-            (None, Some(url)) if url.len() <= 2_000 => found.push(Input::Url(url.to_owned())),
+            (None, Some(url)) if url.len() <= 2_000 => {
+                whole::check_address(app, url).map_err(|problem| problem.field("input"))?;
+                found.push(Input::Url(url.to_owned()));
+            }
             _ => return Err(wrong("input", "Each item has `file_id`, or `url` of at most 2,000 characters.")),
         }
     }
@@ -131,7 +146,7 @@ pub async fn create(
         Kind::ImageAnalysis => (ModelKind::Vision, "vision"),
     };
     let model = body["model"].as_str().unwrap_or(usual).to_owned();
-    whole::may_call(app, key, &model, model_kind).await?;
+    let currency = whole::may_call(app, key, &model, model_kind).await?;
     let options = texts(&body["options"], "options")?;
     check_options(kind, &options)?;
     let metadata = texts(&body["metadata"], "metadata")?;
@@ -159,7 +174,7 @@ pub async fn create(
             };
         }
     }
-    let inputs = inputs(app, key.subscription, kind, body).await?;
+    let inputs = inputs(app, key.subscription, kind, body, &options).await?;
     let items: Vec<Item> = (0..).zip(inputs).map(|(number, input)| Item::new(number, input)).collect();
     let job = Job {
         id,
@@ -181,6 +196,9 @@ pub async fn create(
         reason: None,
         result: None,
         metadata,
+        price: Decimal::ZERO,
+        currency,
+        setbacks: 0,
     };
     repo::create_job(app, &job, &items).await?;
     // Should this fail, the timer finds the job among the active ones.
@@ -220,6 +238,48 @@ pub async fn cancel(app: &App, subscription: SubscriptionId, id: &str) -> Result
     }
 }
 
+/// Begins again with what is not done of a job that failed, or partly. What was delivered is not done, or billed, again.
+pub async fn resubmit(app: &App, subscription: SubscriptionId, id: &str) -> Result<Job, Problem> {
+    let (mut job, etag) = stored(app, subscription, id).await?;
+    if !matches!(job.state, State::Failed | State::PartiallySucceeded) {
+        return Err(Problem::conflict("job_not_failed", "Only a job that failed, or partly, is submitted again."));
+    }
+    let now = app.clock.now();
+    let mut from = 0;
+    while from < job.items {
+        let items = repo::items(app, &job.id, from, PAGE).await?;
+        let Some(last) = items.last() else { break };
+        from = last.number + 1;
+        let failed = items.into_iter().filter(|item| item.state == ItemState::Failed);
+        let again: Vec<Item> = failed.map(|item| Item::new(item.number, item.input)).collect();
+        repo::save_items(app, &job.id, &again).await?;
+    }
+    job.resubmit(now);
+    repo::list_active(app, &job).await?;
+    repo::save_job(app, &job, etag).await?;
+    repo::list_given_up(app, &job, false).await?;
+    send(app, subscription, &job.id, Duration::ZERO).await?;
+    Ok(job)
+}
+
+/// Jobs that are under way, of all subscriptions.
+pub async fn running(app: &App) -> Result<Vec<Job>, Problem> {
+    listed(app, repo::active(app).await?).await
+}
+
+/// Jobs that were given up, of all subscriptions.
+pub async fn given_up(app: &App) -> Result<Vec<Job>, Problem> {
+    listed(app, repo::given_up(app).await?).await
+}
+
+async fn listed(app: &App, entries: Vec<repo::Active>) -> Result<Vec<Job>, Problem> {
+    let mut found = Vec::new();
+    for entry in entries {
+        found.extend(repo::job(app, entry.subscription, &entry.job).await?.map(|(job, _)| job));
+    }
+    Ok(found)
+}
+
 /// Removes a job that is over, and its results; what it used stays in the ledger.
 pub async fn delete(app: &App, subscription: SubscriptionId, id: &str) -> Result<(), Problem> {
     let job = find(app, subscription, id).await?;
@@ -228,11 +288,16 @@ pub async fn delete(app: &App, subscription: SubscriptionId, id: &str) -> Result
             .remedy("Cancel it first, or wait for its end.")
             .final_answer());
     }
-    for item in repo::items(app, &job.id, 0, MOST_ITEMS).await? {
-        if let Some(file) = &item.file {
+    let mut from = 0;
+    while from < job.items {
+        let items = repo::items(app, &job.id, from, PAGE).await?;
+        let Some(last) = items.last() else { break };
+        from = last.number + 1;
+        for file in items.iter().filter_map(|item| item.file.as_ref()) {
             files::delete(app, subscription, file).await?;
         }
     }
+    repo::list_given_up(app, &job, false).await?;
     if let Some(file) = &job.result {
         files::delete(app, subscription, file).await?;
     }

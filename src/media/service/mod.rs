@@ -1,10 +1,15 @@
 //! The verbs of files and jobs over the App.
 
-mod active;
+mod assemble;
+mod batch;
+mod end;
+pub mod fairness;
 pub mod files;
 pub mod jobs;
+pub mod storage;
 mod turn;
+pub mod uploads;
 mod work;
 
-pub use active::active;
+pub use end::setback;
 pub use turn::{revive, run};

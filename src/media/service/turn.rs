@@ -7,26 +7,40 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::SignedDuration;
 
-use super::jobs::send;
 use super::work::{self, Outcome};
+use super::{batch, end, jobs};
 use crate::app::App;
 use crate::foundation::ids::{JobId, SubscriptionId};
 use crate::foundation::problem::Problem;
-use crate::media::model::job::{Item, ItemState, Job, MOST_ITEMS, State, Turn};
+use crate::foundation::settings::Storage;
+use crate::media::model::job::{Item, ItemState, Job, State, Turn};
 use crate::media::repo;
 use crate::store::{Etag, StoreError};
 
-/// A turn is lost after so long without a word; well within the queue's own hiding time.
-const HELD: SignedDuration = SignedDuration::from_mins(5);
+/// A turn is lost after so long without a word.
+const HELD: SignedDuration = SignedDuration::from_secs(90);
+/// It is renewed that often, however long a service takes.
+const RENEWED: Duration = Duration::from_secs(30);
 /// A turn takes no further slice after so long.
 const LONG: SignedDuration = SignedDuration::from_secs(20);
-/// A job that nobody has touched for so long is revived.
-const FORGOTTEN: SignedDuration = SignedDuration::from_mins(6);
+/// A job that nobody has touched for so long after it should have gone on is revived.
+const FORGOTTEN: SignedDuration = SignedDuration::from_mins(3);
+/// Between the process and the turn in the name of a holder.
+const BETWEEN: char = ':';
+/// Items that are looked at together.
+const SLICE: usize = 32;
+/// The longest wait for an item that is to be tried again.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(5);
 
 /// Works on a job as long as it is this one's turn. When that fails, the turn is given back, so that the message's next
 /// try finds it free.
 pub async fn run(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -> Result<(), Problem> {
-    let holder = app.random.token();
+    let began = app.clock.now();
+    let place = match app.media.turns.enter(subscription, began) {
+        Ok(place) => place,
+        Err(wait) => return jobs::send(app, subscription, id, wait).await,
+    };
+    let holder = format!("{}{BETWEEN}{}", app.media.instance(&*app.random), app.random.token());
     let done = turn(app, subscription, id, &holder).await;
     if done.is_err()
         && let Ok(Some((mut job, etag))) = repo::job(app, subscription, id).await
@@ -37,7 +51,14 @@ pub async fn run(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -> Re
             tracing::warn!(job = %id, %error, "a turn was not given back; it ends by itself");
         }
     }
+    place.leave(app.clock.now().duration_since(began));
     done
+}
+
+/// An embedded store belongs to one process: whoever else holds a turn there is gone.
+fn is_orphaned(app: &App, turn: &Turn) -> bool {
+    let alone = matches!(app.settings.storage, Storage::Embedded { .. });
+    alone && turn.holder.split(BETWEEN).next() != Some(app.media.instance(&*app.random))
 }
 
 async fn turn(app: &Arc<App>, subscription: SubscriptionId, id: &JobId, holder: &str) -> Result<(), Problem> {
@@ -45,11 +66,17 @@ async fn turn(app: &Arc<App>, subscription: SubscriptionId, id: &JobId, holder: 
         return Ok(());
     };
     let began = app.clock.now();
+    if let Some(turn) = job.turn.take_if(|turn| is_orphaned(app, turn)) {
+        tracing::info!(job = %job.id, holder = turn.holder, "a turn is taken over from a process that has ended");
+    }
     if !job.take_turn(holder, began + HELD, began) {
         if job.state.is_over() {
-            repo::forget_active(app, id).await?;
+            return end::tell(app, &job).await;
         }
-        return Ok(());
+        // Its holder may have died, and this may be the message that it held.
+        let until = job.turn.as_ref().map_or(began, |turn| turn.until) + SignedDuration::from_secs(1);
+        let wait = Duration::try_from(until.duration_since(began)).unwrap_or_default();
+        return jobs::send(app, subscription, id, wait).await;
     }
     job.due = began + FORGOTTEN;
     let mut etag = match repo::save_job(app, &job, etag).await {
@@ -60,58 +87,90 @@ async fn turn(app: &Arc<App>, subscription: SubscriptionId, id: &JobId, holder: 
     };
     loop {
         if job.state == State::Cancelling || job.is_worked_off() {
-            return end(app, job, etag).await;
+            return end::end(app, job, etag).await;
         }
-        let wait = slice(app, &mut job).await?;
+        let Some(Sliced { items, wait }) = held(app, &mut job, &mut etag).await? else { return Ok(()) };
+        job.count(&items);
+        job.setbacks = 0;
         let now = app.clock.now();
-        let worked_off = job.is_worked_off();
-        let on = wait.is_none() && (worked_off || now.duration_since(began) < LONG);
-        job.due = now + FORGOTTEN;
+        let later = wait.map_or(SignedDuration::ZERO, |wait| SignedDuration::try_from(wait).unwrap_or_default());
+        let on = wait.is_none() && (job.is_worked_off() || now.duration_since(began) < LONG);
+        job.due = now + later + FORGOTTEN;
         job.turn = if on { job.turn.take().map(|turn| Turn { until: now + HELD, ..turn }) } else { None };
         etag = match keep(app, &mut job, etag).await? {
             Some(etag) => etag,
             None => return Ok(()),
         };
         if !on {
-            return send(app, subscription, id, wait.unwrap_or_default()).await;
+            return jobs::send(app, subscription, id, wait.unwrap_or_default()).await;
         }
     }
 }
 
-/// Works on the next items; says how long to wait when some of them have to be tried again.
-async fn slice(app: &Arc<App>, job: &mut Job) -> Result<Option<Duration>, Problem> {
-    let size = job.kind.parallel();
-    let items = repo::items(app, &job.id, job.next, size * 4).await?;
-    let (settled, waiting): (Vec<Item>, Vec<Item>) =
-        items.into_iter().partition(|item| item.state != ItemState::Waiting);
-    let doing: Vec<_> = waiting
+/// What came of a slice.
+struct Sliced {
+    items: Vec<Item>,
+    /// Nothing can be done before.
+    wait: Option<Duration>,
+}
+
+/// A slice, while the turn is renewed; None: the turn is lost.
+async fn held(app: &Arc<App>, job: &mut Job, etag: &mut Etag) -> Result<Option<Sliced>, Problem> {
+    let work = slice(app, job.clone());
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            sliced = &mut work => return sliced.map(Some),
+            () = tokio::time::sleep(RENEWED) => {
+                let now = app.clock.now();
+                job.due = now + FORGOTTEN;
+                job.turn = job.turn.take().map(|turn| Turn { until: now + HELD, ..turn });
+                match keep(app, job, etag.clone()).await? {
+                    Some(renewed) => *etag = renewed,
+                    None => return Ok(None),
+                }
+            }
+        }
+    }
+}
+
+/// Works on the next items that can be worked on.
+async fn slice(app: &Arc<App>, job: Job) -> Result<Sliced, Problem> {
+    let items = repo::items(app, &job.id, job.next, SLICE).await?;
+    let job = Arc::new(job);
+    let began = app.clock.now();
+    let (due, mut all): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|item| item.is_due(began));
+    if due.is_empty() {
+        let waiting = all.iter().filter(|item| item.state == ItemState::Waiting);
+        let soonest = waiting.filter_map(|item| item.again).min();
+        let wait = soonest.map(|again| again.duration_since(began).clamp(SignedDuration::ZERO, LONGEST_WAIT));
+        return Ok(Sliced { items: all, wait: wait.map(|wait| Duration::try_from(wait).unwrap_or_default()) });
+    }
+    let doing: Vec<_> = due
         .into_iter()
         .map(|item| {
-            let (app, job) = (Arc::clone(app), job.clone());
+            let (app, job) = (Arc::clone(app), Arc::clone(&job));
             async move {
-                let outcome = work::work(&app, &job, item).await;
-                let (item, wait) = match outcome {
-                    Outcome::Settled(item) => (item, None),
-                    Outcome::Later(item, wait) => (item, Some(wait)),
+                let item = match work::work(&app, &job, item).await {
+                    Outcome::Settled(item) => Item { again: None, ..item },
+                    Outcome::Later(item, wait) => Item { again: Some(app.clock.now() + wait), ..item },
                 };
                 // Each as soon as it is done: what a dying process has finished need not be done again.
-                repo::save_items(&app, &job.id, std::slice::from_ref(&item)).await.map(|()| (item, wait))
+                repo::save_items(&app, &job.id, std::slice::from_ref(&item)).await?;
+                // Not before: who dies here finds the transcript again and has it made once.
+                if item.state != ItemState::Waiting {
+                    batch::discard(&app, &job, &item).await;
+                }
+                Ok::<_, Problem>(item)
             }
         })
         .collect();
-    let (mut all, mut wait) = (settled, None::<Duration>);
-    let mut done = stream::iter(doing).buffer_unordered(size);
-    while let Some(result) = done.next().await {
-        let (item, later) = result?;
-        all.push(item);
-        wait = match (wait, later) {
-            (Some(known), Some(later)) => Some(known.max(later)),
-            (known, later) => known.or(later),
-        };
+    let mut done = stream::iter(doing).buffer_unordered(job.kind.parallel());
+    while let Some(item) = done.next().await {
+        all.push(item?);
     }
     all.sort_by_key(|item| item.number);
-    job.count(&all);
-    Ok(wait)
+    Ok(Sliced { items: all, wait: None })
 }
 
 /// Writes the job down. Somebody may have asked for its end meanwhile: then that is taken over, and None says that the
@@ -138,46 +197,23 @@ async fn keep(app: &App, job: &mut Job, etag: Etag) -> Result<Option<Etag>, Prob
     }
 }
 
-async fn end(app: &App, mut job: Job, etag: Etag) -> Result<(), Problem> {
-    let items = repo::items(app, &job.id, 0, MOST_ITEMS).await?;
-    // Settled items behind the first open one count, too, when the job ends before its last.
-    (job.next, job.succeeded, job.failed) = (0, 0, 0);
-    for item in &items {
-        match item.state {
-            ItemState::Waiting => {}
-            ItemState::Succeeded => job.succeeded += 1,
-            ItemState::Failed => job.failed += 1,
-        }
-    }
-    job.next = job.items;
-    work::assemble(app, &mut job, &items).await?;
-    job.end(app.clock.now());
-    match repo::save_job(app, &job, etag).await {
-        Ok(_) => {
-            tracing::info!(job = %job.id, state = ?job.state, succeeded = job.succeeded, failed = job.failed, "a media job is over");
-            Ok(())
-        }
-        // The next message ends it.
-        Err(StoreError::Precondition) => send(app, job.subscription, &job.id, Duration::ZERO).await,
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// Sends a message for each job that nobody has touched for a while: its own was lost with a process or a queue.
-pub async fn revive(app: &App) -> Result<usize, Problem> {
+pub async fn revive(app: &Arc<App>) -> Result<usize, Problem> {
     let (now, mut revived) = (app.clock.now(), 0);
     for active in repo::active(app).await? {
         match repo::job(app, active.subscription, &active.job).await? {
             Some((job, _)) if !job.state.is_over() => {
                 let held = job.turn.as_ref().is_some_and(|turn| turn.until > now);
                 if !held && job.due <= now {
-                    send(app, active.subscription, &active.job, Duration::ZERO).await?;
+                    jobs::send(app, active.subscription, &active.job, Duration::ZERO).await?;
                     revived += 1;
                 }
             }
+            // Its end was not told yet.
+            Some((job, _)) => end::tell(app, &job).await?,
             // It may be about to be written.
             None if now.duration_since(active.since) < FORGOTTEN => {}
-            _ => repo::forget_active(app, &active.job).await?,
+            None => repo::forget_active(app, &active.job).await?,
         }
     }
     Ok(revived)

@@ -1,19 +1,22 @@
-//! One item of a job, and what all items together give.
+//! One item of a job.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use serde_json::{Value, json};
+use rust_decimal::Decimal;
+use serde_json::json;
 
-use super::files;
+use super::{batch, files};
+use crate::ai::whole::Done;
 use crate::ai::{Unanswered, whole};
 use crate::app::App;
+use crate::foundation::ids::FileId;
 use crate::foundation::problem::Problem;
 use crate::identity::{ApiKey, Limits};
+use crate::media::model::file::File;
 use crate::media::model::job::{Input, Item, ItemState, Job, Kind, Reason, TRIES};
-use crate::media::model::joining;
 
 /// After a failure that passes, unless the service says otherwise.
 const WAIT: Duration = Duration::from_secs(10);
@@ -22,12 +25,20 @@ const WAIT: Duration = Duration::from_secs(10);
 pub enum Outcome {
     /// The item is settled.
     Settled(Item),
-    /// It should be tried again, after so long.
+    /// It should be tried again, or asked about, after so long.
     Later(Item, Duration),
 }
 
+/// How far a try went.
+pub enum Step {
+    /// Delivered and recorded, at this list price.
+    Done(Decimal),
+    /// A service works on it; to be asked about after so long.
+    Waiting(Duration),
+}
+
 /// The key whose budget pays. A job that was accepted is worked off although its key may have ended meanwhile.
-fn payer(job: &Job) -> ApiKey {
+pub fn payer(job: &Job) -> ApiKey {
     ApiKey {
         prefix: job.key.clone(),
         name: format!("job {}", job.id),
@@ -41,21 +52,31 @@ fn payer(job: &Job) -> ApiKey {
 /// Works on an item. What it used stands in the ledger under the job's id and the item's number, before this returns, and
 /// only once however often this is called.
 pub async fn work(app: &Arc<App>, job: &Job, mut item: Item) -> Outcome {
-    item.tries += 1;
-    let call = format!("{}:{:06}", job.id, item.number);
+    let call = job.call(&item);
+    if item.batch.is_none() {
+        item.tries += 1;
+    }
     let done = match job.kind {
+        Kind::Transcription if item.batch.is_some() => batch::go_on(app, job, &call, &mut item).await,
         Kind::Transcription => transcribe(app, job, &call, &mut item).await,
         Kind::Speech => speak(app, job, &call, &mut item).await,
         Kind::ImageAnalysis => look(app, job, &call, &mut item).await,
     };
-    let Err(unanswered) = done else {
-        (item.state, item.reason) = (ItemState::Succeeded, None);
-        return Outcome::Settled(item);
+    let unanswered = match done {
+        Ok(Step::Waiting(wait)) => return Outcome::Later(item, wait),
+        Ok(Step::Done(price)) => {
+            (item.state, item.reason, item.price) = (ItemState::Succeeded, None, Some(price));
+            return Outcome::Settled(item);
+        }
+        Err(unanswered) => unanswered,
     };
     let (reason, passing) = told(unanswered);
     item.reason = Some(reason);
     match passing {
-        Some(wait) if item.tries < TRIES => Outcome::Later(item, wait),
+        Some(wait) if item.tries < TRIES => {
+            item.tries += u32::from(item.batch.is_some());
+            Outcome::Later(item, wait)
+        }
         _ => {
             item.state = ItemState::Failed;
             Outcome::Settled(item)
@@ -71,7 +92,8 @@ fn told(unanswered: Unanswered) -> (Reason, Option<Duration>) {
             (Reason { code: "upstream_rejected".to_owned(), message }, None)
         }
         Unanswered::Problem(problem) => {
-            let passes = problem.retryable
+            // A program that calls must not call again for what could not be recorded; a job may.
+            let passes = (problem.retryable || problem.code == "metering_unavailable")
                 && (problem.status.is_server_error() || problem.status == StatusCode::TOO_MANY_REQUESTS);
             let wait = passes.then(|| problem.retry_after.unwrap_or(WAIT).clamp(Duration::from_secs(1), 6 * WAIT));
             let remedy = problem.remedy.as_deref().map(|remedy| format!(" {remedy}")).unwrap_or_default();
@@ -81,38 +103,60 @@ fn told(unanswered: Unanswered) -> (Reason, Option<Duration>) {
     }
 }
 
-/// The bytes of an item, and the name of its file.
-async fn bytes(app: &App, job: &Job, input: &Input, largest: u64) -> Result<(Bytes, String), Problem> {
-    match input {
-        Input::File(id) => {
-            let file = files::find(app, job.subscription, id.as_str()).await?;
-            if file.bytes > largest {
-                let title = format!("The file is larger than {} MiB.", largest / 1024 / 1024);
-                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "file_too_large", title));
-            }
-            Ok((files::read(app, job.subscription, &file, 0..largest).await?, file.name))
-        }
+/// The file of a result: the same one, should the item be worked on again.
+fn result_id(job: &Job, item: &Item) -> FileId {
+    FileId::named(job.created, &job.call(item))
+}
+
+/// The recording of an item as a file: what is at an address is copied, because it may be larger than memory should be.
+async fn source(app: &App, job: &Job, item: &Item) -> Result<File, Problem> {
+    match &item.input {
+        Input::File(id) => files::find(app, job.subscription, id.as_str()).await,
         Input::Url(address) => {
-            let name = address.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-            let largest = usize::try_from(largest).unwrap_or(usize::MAX);
-            Ok((whole::fetch(app, address, largest).await?, name.to_owned()))
+            let id = FileId::named(job.created, &format!("{}:input", job.call(item)));
+            files::fetch(app, job.subscription, id, address, whole::LARGEST_BATCH).await
         }
-        Input::Text(_) => Err(Problem::internal("an item of this kind has no text")),
+        Input::Text(_) => Err(Problem::internal("a recording is no text")),
     }
 }
 
-async fn transcribe(app: &Arc<App>, job: &Job, call: &str, item: &mut Item) -> Result<(), Unanswered> {
-    let (audio, name) = bytes(app, job, &item.input, whole::LARGEST_AUDIO as u64).await?;
-    let fields: Vec<(String, String)> = job.options.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    let transcript = whole::transcript(app, call, &payer(job), &job.model, (audio, name.clone()), fields).await?;
-    let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem).to_owned();
-    let result = format!("{stem}.{}", transcript.extension);
-    let file = files::keep(app, job.subscription, &result, vec![transcript.text.into()]).await?;
-    item.file = Some(file.id);
+async fn transcribe(app: &Arc<App>, job: &Job, call: &str, item: &mut Item) -> Result<Step, Unanswered> {
+    let file = source(app, job, item).await?;
+    let done = hear(app, job, call, item, &file).await;
+    // A service that works on it still needs the copy.
+    if matches!(item.input, Input::Url(_)) && item.batch.is_none() {
+        files::delete(app, job.subscription, &file.id).await?;
+    }
+    done
+}
+
+async fn hear(app: &Arc<App>, job: &Job, call: &str, item: &mut Item, file: &File) -> Result<Step, Unanswered> {
+    let sound = files::sound(app, job.subscription, file).await?;
+    let audio = whole::measure(sound, file.name.clone()).await?;
+    if whole::way(app, &job.model, &audio)? == whole::Way::Batch {
+        return batch::hand_over(app, job, call, item, file, audio.duration_ms).await;
+    }
+    let Done { value, price } = whole::transcript(app, call, &payer(job), &job.model, audio, job.fields()).await?;
+    keep_transcript(app, job, item, &file.name, &value.text, value.extension).await?;
+    Ok(Step::Done(price))
+}
+
+/// A transcript as a file beside its recording's name.
+pub async fn keep_transcript(
+    app: &App,
+    job: &Job,
+    item: &mut Item,
+    recording: &str,
+    text: &str,
+    extension: &str,
+) -> Result<(), Problem> {
+    let stem = recording.rsplit_once('.').map_or(recording, |(stem, _)| stem);
+    let (name, bytes) = (format!("{stem}.{extension}"), Bytes::copy_from_slice(text.as_bytes()));
+    item.file = Some(files::keep(app, job.subscription, result_id(job, item), &name, bytes).await?.id);
     Ok(())
 }
 
-async fn speak(app: &Arc<App>, job: &Job, call: &str, item: &mut Item) -> Result<(), Unanswered> {
+async fn speak(app: &Arc<App>, job: &Job, call: &str, item: &mut Item) -> Result<Step, Unanswered> {
     let Input::Text(text) = &item.input else {
         return Err(Problem::internal("an item of speech is a text").into());
     };
@@ -123,63 +167,34 @@ async fn speak(app: &Arc<App>, job: &Job, call: &str, item: &mut Item) -> Result
             _ => value.clone().into(),
         };
     }
-    let audio = whole::speech(app, call, &payer(job), &job.model, body).await?;
-    let name = format!("part-{:06}.{}", item.number, format(job));
-    let file = files::keep(app, job.subscription, &name, vec![audio]).await?;
-    item.file = Some(file.id);
-    Ok(())
+    let Done { value, price } = whole::speech(app, call, &payer(job), &job.model, body).await?;
+    let name = format!("part-{:06}.{}", item.number, job.format());
+    item.file = Some(files::keep(app, job.subscription, result_id(job, item), &name, value).await?.id);
+    Ok(Step::Done(price))
 }
 
-fn format(job: &Job) -> &str {
-    job.options.get("response_format").map_or("mp3", String::as_str)
-}
-
-async fn look(app: &Arc<App>, job: &Job, call: &str, item: &mut Item) -> Result<(), Unanswered> {
-    let (image, _) = bytes(app, job, &item.input, whole::LARGEST_IMAGE as u64).await?;
-    let option = |name: &str| job.options.get(name).map_or("", String::as_str);
-    let found =
-        whole::features(app, call, &payer(job), &job.model, image, option("features"), option("language")).await?;
-    item.value = Some(found);
-    Ok(())
-}
-
-/// The job's own result: one audio file of all pieces, one line for each image. Transcripts are files of their own.
-pub async fn assemble(app: &App, job: &mut Job, items: &[Item]) -> Result<(), Problem> {
-    let done = || items.iter().filter(|item| item.state == ItemState::Succeeded);
-    match job.kind {
-        Kind::Transcription => Ok(()),
-        Kind::Speech if done().count() < items.len() => Ok(()),
-        Kind::Speech => {
-            let (mut parts, mut head) = (Vec::new(), None);
-            for item in done() {
-                let Some(id) = &item.file else { continue };
-                let file = files::find(app, job.subscription, id.as_str()).await?;
-                let bytes = files::read(app, job.subscription, &file, 0..file.bytes).await?;
-                match joining::samples(&bytes).filter(|_| format(job) == "wav") {
-                    Some((format, samples)) => {
-                        head.get_or_insert_with(|| format.to_vec());
-                        parts.push(bytes.slice_ref(samples));
-                    }
-                    None => parts.push(bytes),
-                }
+/// The image of an item.
+async fn image(app: &App, job: &Job, input: &Input) -> Result<Bytes, Problem> {
+    const LARGEST: u64 = whole::LARGEST_IMAGE as u64;
+    match input {
+        Input::File(id) => {
+            let file = files::find(app, job.subscription, id.as_str()).await?;
+            if file.bytes > LARGEST {
+                let title = format!("The file is larger than {} MiB.", LARGEST / 1024 / 1024);
+                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "file_too_large", title));
             }
-            let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
-            if let Some(head) = head.and_then(|format| joining::head(&format, length)) {
-                parts.insert(0, head.into());
-            }
-            let name = format!("speech.{}", format(job));
-            job.result = Some(files::keep(app, job.subscription, &name, parts).await?.id);
-            Ok(())
+            files::read(app, job.subscription, &file, 0..LARGEST).await
         }
-        Kind::ImageAnalysis => {
-            let line = |item: &Item| {
-                let (error, result) = (json!(item.reason), item.value.clone().unwrap_or(Value::Null));
-                let input = item.shown()["input"].clone();
-                format!("{}\n", json!({ "number": item.number, "input": input, "result": result, "error": error }))
-            };
-            let lines: Vec<Bytes> = items.iter().map(|item| line(item).into()).collect();
-            job.result = Some(files::keep(app, job.subscription, "images.jsonl", lines).await?.id);
-            Ok(())
-        }
+        Input::Url(address) => whole::fetch(app, address, whole::LARGEST_IMAGE).await,
+        Input::Text(_) => Err(Problem::internal("an image is no text")),
     }
+}
+
+async fn look(app: &Arc<App>, job: &Job, call: &str, item: &mut Item) -> Result<Step, Unanswered> {
+    let image = image(app, job, &item.input).await?;
+    let option = |name: &str| job.options.get(name).map_or("", String::as_str);
+    let Done { value, price } =
+        whole::features(app, call, &payer(job), &job.model, image, option("features"), option("language")).await?;
+    item.value = Some(value);
+    Ok(Step::Done(price))
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::batches::Batches;
 use super::vision_read::Reading;
 use crate::simulator::{Simulator, lock};
 
@@ -33,13 +34,14 @@ pub enum AiKind {
 }
 
 /// A call that a model worked on. Calls that were refused at the door, or struck by a fault before a model saw them,
-/// are none.
+/// are none. Of a batch job every input that succeeded is one, from when the job is first seen to have succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AiCall {
     /// From 1, in order of arrival.
     pub number: u64,
     /// The deployment: in the v1 family what the body calls the model. Azure Speech and Vision have none; there it is
-    /// the service: `speech-fast`, `speech-short`, `speech-synthesis`, `vision-4.0`, `vision-3.2`, `vision-read`.
+    /// the service: `speech-fast`, `speech-short`, `speech-synthesis`, `speech-batch`, `speech-batch-synthesis`,
+    /// `vision-4.0`, `vision-3.2`, `vision-read`.
     pub deployment: String,
     pub kind: AiKind,
     pub streamed: bool,
@@ -76,6 +78,7 @@ pub struct Books {
     tokens: u64,
     /// Readings of pictures, by their id.
     pub(super) readings: HashMap<Uuid, Reading>,
+    pub(super) batches: Batches,
 }
 
 impl Books {

@@ -49,6 +49,7 @@ impl AiConfig {
             openai("transcribe", "transcription", &self.whisper_model, &audio),
             openai("transcribe", "translation", &self.whisper_model, &audio),
             azure("transcribe", "transcription", "azure_speech", 1, &audio),
+            azure("transcribe", "batch_transcription", "azure_speech", 0, &audio),
             azure("transcribe-fast", "transcription", "azure_speech", 0, &audio),
             azure("transcribe-fast", "translation", "azure_speech", 0, &audio),
             azure("transcribe-short", "transcription", "azure_speech_short", 0, &audio),
@@ -64,10 +65,11 @@ impl AiConfig {
         }
         let price = |per: u64, price: &str| json!({ "per": per, "price": price });
         let since = |prices: Value| json!([{ "from": "2026-01-01", "prices": prices }]);
-        json!({ "deployments": list, "costs": {
+        json!({ "deployments": list, "storage": "stored_byte_hours", "costs": {
             "chat": since(json!({ "input": price(1_000_000, "2"), "cached_input": price(1_000_000, "0.5"), "output": price(1_000_000, "8") })),
             "embeddings": since(json!({ "input": price(1_000_000, "0.13") })),
             "transcription": since(json!({ "audio_ms": price(3_600_000, "0.36") })),
+            "batch_transcription": since(json!({ "audio_ms": price(3_600_000, "0.18") })),
             "translation": since(json!({ "audio_ms": price(3_600_000, "0.36") })),
             "speech": since(json!({ "characters": price(1_000_000, "15") })),
             "image": since(json!({ "images": price(1, "0.02") })),

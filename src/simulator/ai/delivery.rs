@@ -105,7 +105,7 @@ fn walk(running: Running, steps: Vec<Step>) -> impl Stream<Item = io::Result<Byt
     stream::unfold((running, steps.into_iter(), first), |(mut running, mut steps, first)| async move {
         let step = steps.next()?;
         if !first {
-            rest(&running).await;
+            rest(running.simulator()).await;
         }
         let sent = match step {
             Step::Piece(bytes, tokens) => {
@@ -131,8 +131,8 @@ fn walk(running: Running, steps: Vec<Step>) -> impl Stream<Item = io::Result<Byt
 
 /// The time between two pieces. Without a delay it is one turn of the scheduler, in which the server flushes what it
 /// has: no two pieces travel as one because they were produced at once.
-async fn rest(running: &Running) {
-    match running.simulator().faults().get().ai_chunk_delay_ms {
+pub async fn rest(simulator: &Simulator) {
+    match simulator.faults().get().ai_chunk_delay_ms {
         0 => tokio::task::yield_now().await,
         delay => tokio::time::sleep(Duration::from_millis(delay)).await,
     }

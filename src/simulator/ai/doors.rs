@@ -1,11 +1,15 @@
 //! The doors: every address of the simulated AI services, which service is behind it, how that refuses, and under which
 //! name its requests are counted.
 
+use http::Method;
+
+use super::batches::Batch;
 use super::refusal::Shape;
 use super::transcript::Task;
 
-/// How the addresses of these services begin. Among them are `/speechtotext/` and `/speech/`.
-const PREFIXES: &[&str] = &["/openai/", "/speech", "/cognitiveservices/", "/computervision/", "/vision/"];
+/// How the addresses of these services begin. Among them are `/speechtotext/`, `/speech/` and `/speechresults/`.
+const PREFIXES: &[&str] =
+    &["/openai/", "/speech", "/texttospeech/", "/cognitiveservices/", "/computervision/", "/vision/"];
 
 /// The two families of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub enum Service {
     OpenAi(Family),
     Speech,
     Vision,
+    /// Where results lie. It knows no key: the addresses are some.
+    Storage,
 }
 
 /// The paths.
@@ -36,6 +42,13 @@ pub enum Door {
     ShortSpeech,
     Synthesis,
     Voices,
+    BatchSubmit,
+    Batches,
+    Batch,
+    BatchFiles,
+    BatchSynthesis,
+    BatchSyntheses,
+    BatchResult,
     Vision,
     OldVision,
     Read,
@@ -58,6 +71,13 @@ pub const ROUTES: &[(&str, Door)] = &[
     ("/openai/deployments/{deployment}/audio/speech", Door::Spoken(Family::Dated)),
     ("/openai/deployments/{deployment}/images/generations", Door::Pictures(Family::Dated)),
     ("/speechtotext/transcriptions:transcribe", Door::FastSpeech),
+    ("/speechtotext/transcriptions:submit", Door::BatchSubmit),
+    ("/speechtotext/transcriptions", Door::Batches),
+    ("/speechtotext/transcriptions/{id}", Door::Batch),
+    ("/speechtotext/transcriptions/{id}/files", Door::BatchFiles),
+    ("/texttospeech/batchsyntheses", Door::BatchSyntheses),
+    ("/texttospeech/batchsyntheses/{id}", Door::BatchSynthesis),
+    ("/speechresults/{service}/{id}/{name}", Door::BatchResult),
     ("/speech/recognition/conversation/cognitiveservices/v1", Door::ShortSpeech),
     ("/cognitiveservices/v1", Door::Synthesis),
     ("/cognitiveservices/voices/list", Door::Voices),
@@ -81,27 +101,61 @@ impl Door {
             | Door::Spoken(family)
             | Door::Pictures(family) => Service::OpenAi(family),
             Door::Responses | Door::Models => Service::OpenAi(Family::V1),
-            Door::FastSpeech | Door::ShortSpeech | Door::Synthesis | Door::Voices => Service::Speech,
+            Door::FastSpeech
+            | Door::ShortSpeech
+            | Door::Synthesis
+            | Door::Voices
+            | Door::BatchSubmit
+            | Door::Batches
+            | Door::Batch
+            | Door::BatchFiles
+            | Door::BatchSynthesis
+            | Door::BatchSyntheses => Service::Speech,
+            Door::BatchResult => Service::Storage,
             Door::Vision | Door::OldVision | Door::Read | Door::ReadResult => Service::Vision,
         }
     }
 
-    /// Behind it is no work, only something to look up.
+    /// What may be done here.
+    pub fn takes(self, method: &Method) -> bool {
+        match self {
+            Door::Models | Door::Voices | Door::ReadResult => *method == Method::GET,
+            Door::Batches | Door::BatchFiles | Door::BatchSyntheses | Door::BatchResult => *method == Method::GET,
+            Door::Batch => [Method::GET, Method::DELETE].contains(method),
+            Door::BatchSynthesis => [Method::PUT, Method::GET, Method::DELETE].contains(method),
+            _ => *method == Method::POST,
+        }
+    }
+
+    /// Whose limit on requests holds here.
+    pub fn batch(self) -> Option<Batch> {
+        match self {
+            Door::BatchSubmit | Door::Batches | Door::Batch | Door::BatchFiles => Some(Batch::Transcription),
+            Door::BatchSynthesis | Door::BatchSyntheses => Some(Batch::Synthesis),
+            _ => None,
+        }
+    }
+
+    /// Behind it is no work, only something to look up. Looks at batch jobs are not meant: who does batches must bear
+    /// that one of them fails.
     pub fn looks_up(self) -> bool {
         matches!(self, Door::Models | Door::Voices | Door::ReadResult)
     }
 
     pub fn shape(self) -> Shape {
         match self {
-            Door::FastSpeech => Shape::Flat,
-            Door::ShortSpeech | Door::Synthesis => Shape::Plain,
+            Door::FastSpeech | Door::BatchSubmit | Door::Batches | Door::Batch | Door::BatchFiles => Shape::Flat,
+            Door::ShortSpeech | Door::Synthesis | Door::BatchResult => Shape::Plain,
             _ => Shape::Nested,
         }
     }
 
     /// Under which name its requests are counted.
-    pub fn label(self) -> &'static str {
+    pub fn label(self, method: &Method) -> &'static str {
         match self {
+            Door::Batch if *method == Method::DELETE => "ai.speech.batch.delete",
+            Door::BatchSynthesis if *method == Method::PUT => "ai.speech.batch_synthesis.create",
+            Door::BatchSynthesis if *method == Method::DELETE => "ai.speech.batch_synthesis.delete",
             Door::Chat(_) => "ai.chat",
             Door::Embeddings(_) => "ai.embeddings",
             Door::Audio(_, Task::Transcribe) => "ai.transcriptions",
@@ -114,6 +168,13 @@ impl Door {
             Door::ShortSpeech => "ai.speech.short",
             Door::Synthesis => "ai.speech.synthesis",
             Door::Voices => "ai.speech.voices",
+            Door::BatchSubmit => "ai.speech.batch.submit",
+            Door::Batches => "ai.speech.batch.list",
+            Door::Batch => "ai.speech.batch",
+            Door::BatchFiles => "ai.speech.batch.files",
+            Door::BatchSynthesis => "ai.speech.batch_synthesis",
+            Door::BatchSyntheses => "ai.speech.batch_synthesis.list",
+            Door::BatchResult => "ai.speech.batch.result",
             Door::Vision => "ai.vision",
             Door::OldVision => "ai.vision.old",
             Door::Read => "ai.vision.read",

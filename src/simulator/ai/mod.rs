@@ -3,13 +3,15 @@
 //!
 //! This file owns the way in: who is let in, which faults strike, and the headers that every answer wears. The addresses
 //! are in `doors`. What a request means and what is answered is in a file for each door: `chat`, `responses`, `embeddings`,
-//! `transcriptions`, `spoken`, `pictures`; `speech_fast`, `speech_short`, `speech_synthesis`; `vision`, `vision_old`,
-//! `vision_read`. The words are in `wording` and `transcript`, sound and sight in `sound`, `measure`, `ssml` and `look`,
+//! `transcriptions`, `spoken`, `pictures`; `speech_fast`, `speech_short`, `speech_synthesis`; `speech_batch` and
+//! `synthesis_batch`, which share `batches` and `batch_content`; `vision`, `vision_old`, `vision_read`. The words are in `wording` and `transcript`, sound and sight in `sound`, `measure`, `ssml` and `look`,
 //! the way over the wire in `delivery`, the shape of refusals in `refusal`, and the truth of what was really produced in
 //! `calls`. Nothing here thinks: answers and counts follow from the request alone, so that a caller can compute them.
 //!
 //! The behaviour follows `ai services`, sections 1 to 3, with the oddities that were observed on the real services.
 
+mod batch_content;
+mod batches;
 mod calls;
 mod chat;
 mod config;
@@ -25,14 +27,22 @@ mod refusal;
 mod responses;
 mod responses_stream;
 mod sound;
+mod speech_batch;
+mod speech_batch_input;
+mod speech_batch_order;
+mod speech_batch_result;
 mod speech_fast;
 mod speech_short;
 mod speech_synthesis;
 mod spoken;
 mod ssml;
 mod stream;
+mod synthesis_batch;
+mod synthesis_batch_order;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_batches;
 #[cfg(test)]
 mod tests_of_faults;
 #[cfg(test)]
@@ -48,8 +58,8 @@ mod wording;
 
 use std::time::Duration;
 
+use http::Response;
 use http::header::{AUTHORIZATION, HeaderName};
-use http::{Method, Response};
 use jiff::civil::Date;
 use serde_json::Value;
 
@@ -91,9 +101,8 @@ impl Simulator {
 }
 
 pub async fn answer(simulator: &Simulator, door: Door, request: &Request) -> Answer {
-    let method = if door.looks_up() { Method::GET } else { Method::POST };
-    let answer = if request.method == method {
-        simulator.count(door.label());
+    let answer = if door.takes(&request.method) {
+        simulator.count(door.label(&request.method));
         serve(simulator, door, request).await.unwrap_or_else(|refusal| refusal.map(Body::Whole))
     } else {
         numbered(405, "This method is not allowed here.").map(Body::Whole)
@@ -113,7 +122,11 @@ async fn serve(simulator: &Simulator, door: Door, request: &Request) -> Result<A
         }
         Service::Speech => subscribed(request, SPEECH_KEY).map(|()| None)?,
         Service::Vision => subscribed(request, VISION_KEY).map(|()| None)?,
+        Service::Storage => None,
     };
+    if let Some(batch) = door.batch() {
+        batches::admit(simulator, batch, door.shape())?;
+    }
     match door {
         Door::Chat(family) => {
             let knows_stream_options = version.is_none_or(|version| version >= FIRST_WITH_STREAM_OPTIONS);
@@ -129,6 +142,13 @@ async fn serve(simulator: &Simulator, door: Door, request: &Request) -> Result<A
         Door::ShortSpeech => speech_short::answer(simulator, request).await,
         Door::Synthesis => speech_synthesis::answer(simulator, request).await,
         Door::Voices => Ok(speech_synthesis::voices().map(Body::Whole)),
+        Door::BatchSubmit => speech_batch::submit(simulator, request).await,
+        Door::Batches => speech_batch::list(simulator, request).await,
+        Door::Batch => speech_batch::one(simulator, request).await,
+        Door::BatchFiles => speech_batch::files(simulator, request).await,
+        Door::BatchSynthesis => synthesis_batch::one(simulator, request).await,
+        Door::BatchSyntheses => Ok(synthesis_batch::list(simulator, request)?.map(Body::Whole)),
+        Door::BatchResult => batch_content::answer(simulator, request),
         Door::Vision => vision::answer(simulator, request).await,
         Door::OldVision => vision_old::answer(simulator, request).await,
         Door::Read => vision_read::answer(simulator, request).await,

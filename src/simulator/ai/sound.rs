@@ -37,12 +37,21 @@ pub enum Sound {
 impl Sound {
     /// As audio of this length, to the frame above it.
     pub fn make(self, milliseconds: u64) -> Vec<u8> {
+        let plan = self.plan(milliseconds);
+        plan.part(0, plan.length)
+    }
+
+    /// The same before it is made, so that hours of it need no memory.
+    pub fn plan(self, milliseconds: u64) -> Plan {
         match self {
-            Sound::Pcm { rate } => hum(rate, milliseconds),
-            Sound::Wav { rate } => wav(rate, &hum(rate, milliseconds)),
+            Sound::Pcm { rate } => Plan::new(Vec::new(), hum(rate), 2 * samples(rate, milliseconds)),
+            Sound::Wav { rate } => {
+                let length = 2 * samples(rate, milliseconds);
+                Plan::new(wav(rate, length), hum(rate), length)
+            }
             Sound::Mp3 { rate, bits } => mp3(rate, bits, milliseconds),
-            Sound::Opus => opus(milliseconds),
-            Sound::Flac => flac(milliseconds),
+            Sound::Opus => Plan::whole(opus(milliseconds)),
+            Sound::Flac => Plan::whole(flac(milliseconds)),
             Sound::Aac => aac(milliseconds),
         }
     }
@@ -59,42 +68,78 @@ impl Sound {
     }
 }
 
+/// Bytes that are made when they are read: a head, and behind it the same over and over, up to a length.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    head: Vec<u8>,
+    unit: Vec<u8>,
+    /// Of all of it.
+    pub length: u64,
+}
+
+impl Plan {
+    fn new(head: Vec<u8>, unit: Vec<u8>, repeated: u64) -> Self {
+        let length = (head.len() as u64).saturating_add(repeated);
+        Self { head, unit, length }
+    }
+
+    /// Nothing is repeated.
+    pub fn whole(bytes: Vec<u8>) -> Self {
+        Self::new(bytes, Vec::new(), 0)
+    }
+
+    /// So many bytes from a place on, or as many as there are.
+    pub fn part(&self, from: u64, most: u64) -> Vec<u8> {
+        let size = |length: u64| usize::try_from(length).unwrap_or(usize::MAX);
+        let (head, wanted) = (self.head.len() as u64, size(most.min(self.length.saturating_sub(from))));
+        let mut part: Vec<u8> = self.head.iter().skip(size(from)).take(wanted).copied().collect();
+        let into = from.saturating_sub(head) % (self.unit.len() as u64).max(1);
+        part.reserve_exact(wanted - part.len());
+        part.extend(self.unit.iter().cycle().skip(size(into)).take(wanted - part.len()));
+        part
+    }
+}
+
 fn samples(rate: u32, milliseconds: u64) -> u64 {
     milliseconds.saturating_mul(u64::from(rate)) / 1_000
 }
 
 /// As many frames as it takes.
-fn frames(rate: u32, milliseconds: u64, samples_each: u64) -> usize {
-    usize::try_from(samples(rate, milliseconds).div_ceil(samples_each)).unwrap_or(usize::MAX)
+fn frames(rate: u32, milliseconds: u64, samples_each: u64) -> u64 {
+    samples(rate, milliseconds).div_ceil(samples_each)
 }
 
-/// A quiet square wave of 200 Hz.
-fn hum(rate: u32, milliseconds: u64) -> Vec<u8> {
-    let half_wave = u64::from(rate / 400).max(1);
-    let level = |at: u64| if (at / half_wave).is_multiple_of(2) { 200_i16 } else { -200 };
-    (0..samples(rate, milliseconds)).flat_map(|at| level(at).to_le_bytes()).collect()
+fn repeated(frame: Vec<u8>, frames: u64) -> Plan {
+    let length = frames.saturating_mul(frame.len() as u64);
+    Plan::new(Vec::new(), frame, length)
 }
 
-fn wav(rate: u32, samples: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(samples.len()).unwrap_or(u32::MAX);
-    let mut file = Vec::with_capacity(44 + samples.len());
-    file.extend(b"RIFF");
-    file.extend(length.saturating_add(36).to_le_bytes());
-    file.extend(b"WAVEfmt ");
-    file.extend(16_u32.to_le_bytes());
+/// One wave of a quiet square wave of 200 Hz.
+fn hum(rate: u32) -> Vec<u8> {
+    let half_wave = usize::try_from(rate / 400).unwrap_or(1).max(1);
+    [200_i16, -200].into_iter().flat_map(|level| level.to_le_bytes().repeat(half_wave)).collect()
+}
+
+/// The head of a file with so many bytes of samples.
+fn wav(rate: u32, length: u64) -> Vec<u8> {
+    let length = u32::try_from(length).unwrap_or(u32::MAX);
+    let mut head = Vec::with_capacity(44);
+    head.extend(b"RIFF");
+    head.extend(length.saturating_add(36).to_le_bytes());
+    head.extend(b"WAVEfmt ");
+    head.extend(16_u32.to_le_bytes());
     // Plain samples, one channel, samples and bytes a second, two bytes each, 16 bits.
-    file.extend([1, 0, 1, 0]);
-    file.extend(rate.to_le_bytes());
-    file.extend((rate * 2).to_le_bytes());
-    file.extend([2, 0, 16, 0]);
-    file.extend(b"data");
-    file.extend(length.to_le_bytes());
-    file.extend(samples);
-    file
+    head.extend([1, 0, 1, 0]);
+    head.extend(rate.to_le_bytes());
+    head.extend((rate * 2).to_le_bytes());
+    head.extend([2, 0, 16, 0]);
+    head.extend(b"data");
+    head.extend(length.to_le_bytes());
+    head
 }
 
 /// Frames whose side information says that nothing follows.
-fn mp3(rate: u32, bits: u32, milliseconds: u64) -> Vec<u8> {
+fn mp3(rate: u32, bits: u32, milliseconds: u64) -> Plan {
     const FULL: [u32; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
     const HALF: [u32; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
     // From 32 kHz it is MPEG-1, below MPEG-2 with frames of half the length.
@@ -109,15 +154,15 @@ fn mp3(rate: u32, bits: u32, milliseconds: u64) -> Vec<u8> {
     // The index is less than 15, and so in four bits.
     let head = [0xFF, version, u8::try_from(index + 1).unwrap_or(1) << 4 | sampling << 2, 0xC0];
     let frame: Vec<u8> = head.into_iter().chain(iter::repeat(0)).take(length).collect();
-    frame.repeat(frames(rate, milliseconds, u64::from(each)))
+    repeated(frame, frames(rate, milliseconds, u64::from(each)))
 }
 
 /// One channel of silence in each frame.
-fn aac(milliseconds: u64) -> Vec<u8> {
+fn aac(milliseconds: u64) -> Plan {
     const SILENCE: [u8; 6] = [0x00, 0xC8, 0x00, 0x80, 0x23, 0x80];
     // MPEG-4 without checksum, low complexity, 24 kHz, one channel, 13 bytes, variable rate.
     const HEAD: [u8; 7] = [0xFF, 0xF1, 0x58, 0x40, 0x01, 0xBF, 0xFC];
-    [HEAD.as_slice(), SILENCE.as_slice()].concat().repeat(frames(RATE, milliseconds, 1_024))
+    repeated([HEAD.as_slice(), SILENCE.as_slice()].concat(), frames(RATE, milliseconds, 1_024))
 }
 
 fn opus(milliseconds: u64) -> Vec<u8> {
@@ -245,6 +290,17 @@ mod tests {
             }
         }
         assert_eq!(Sound::Pcm { rate: 24_000 }.make(1_500).len(), 72_000);
+    }
+
+    #[test]
+    fn parts_make_up_the_whole() {
+        for sound in [Sound::Wav { rate: 16_000 }, Sound::Mp3 { rate: 24_000, bits: 48_000 }, Sound::Opus] {
+            let (plan, whole) = (sound.plan(700), sound.make(700));
+            assert_eq!(plan.length, whole.len() as u64);
+            let parts: Vec<u8> = (0..plan.length).step_by(37).flat_map(|from| plan.part(from, 37)).collect();
+            assert!(parts == whole, "{sound:?}");
+            assert!(plan.part(plan.length, 1).is_empty() && plan.part(u64::MAX, 1).is_empty());
+        }
     }
 
     /// Every packet goes through a real decoder.

@@ -13,12 +13,16 @@ use super::transcript::{CONFIDENCE, Phrase, Task, text, transcript};
 use crate::simulator::Simulator;
 use crate::simulator::http::{Answer, Reply, Request};
 
-const VERSIONS: &[&str] = &["2024-11-15", "2025-10-15"];
+/// Of all of speech to text.
+pub const VERSIONS: &[&str] = &["2024-11-15", "2025-10-15"];
 
 /// Two hours.
 const LONGEST: u64 = 2 * 3_600_000;
 
 const MOST_SPEAKERS: u64 = 35;
+
+/// What may be done about swear words.
+pub const PROFANITY: &[&str] = &["None", "Masked", "Removed", "Tags"];
 
 /// What the caller wants. Members that change nothing here are read so that their form is checked.
 #[derive(Debug, Default, Deserialize)]
@@ -36,9 +40,26 @@ struct Definition {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Diarization {
+pub struct Diarization {
     enabled: bool,
     max_speakers: Option<u64>,
+}
+
+impl Diarization {
+    /// Who speaks, from 1; nobody when it is not asked for.
+    pub fn speakers(&self, channels: &[usize]) -> Result<Option<u64>, Reply> {
+        if !self.enabled {
+            return Ok(None);
+        }
+        if !channels.is_empty() {
+            return Err(refused("InvalidChannels", "channels and diarization exclude each other."));
+        }
+        let most = self.max_speakers.unwrap_or(2);
+        if (2..=MOST_SPEAKERS).contains(&most) {
+            return Ok(Some(most));
+        }
+        Err(refused("InvalidDiarization", "maxSpeakers must be from 2 to 35."))
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,22 +99,12 @@ impl Definition {
 
     /// Who speaks, from 1; nobody without diarization.
     fn speakers(&self) -> Result<Option<u64>, Reply> {
-        let Some(diarization) = self.diarization.as_ref().filter(|diarization| diarization.enabled) else {
-            return Ok(None);
-        };
-        if !self.channels.is_empty() {
-            return Err(refused("InvalidChannels", "channels and diarization exclude each other."));
-        }
-        let most = diarization.max_speakers.unwrap_or(2);
-        if (2..=MOST_SPEAKERS).contains(&most) {
-            return Ok(Some(most));
-        }
-        Err(refused("InvalidDiarization", "maxSpeakers must be from 2 to 35."))
+        self.diarization.as_ref().map_or(Ok(None), |diarization| diarization.speakers(&self.channels))
     }
 
     fn check(&self, audio: &Audio) -> Result<(), Reply> {
         if let Some(mode) = &self.profanity
-            && !["None", "Masked", "Removed", "Tags"].contains(&mode.as_str())
+            && !PROFANITY.contains(&mode.as_str())
         {
             return Err(refused("InvalidProfanityFilterMode", "profanityFilterMode is unknown."));
         }
@@ -110,7 +121,7 @@ impl Definition {
     }
 }
 
-fn refused(inner: &str, message: &str) -> Reply {
+pub fn refused(inner: &str, message: &str) -> Reply {
     flat(400, "InvalidRequest", message, Some(inner))
 }
 

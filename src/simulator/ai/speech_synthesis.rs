@@ -28,7 +28,7 @@ const VOICES: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// The output formats by their names, and what the service calls them in its answer.
-fn format(name: &str) -> Option<(Sound, &'static str)> {
+pub fn format(name: &str) -> Option<(Sound, &'static str)> {
     let parts: Vec<&str> = name.split('-').collect();
     let rate = |text: &str| -> Option<u32> { text.strip_suffix("khz")?.parse::<u32>().ok()?.checked_mul(1_000) };
     let [family, rate_name, detail, "mono", codec] = parts.as_slice() else { return None };

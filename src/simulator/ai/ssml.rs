@@ -28,6 +28,16 @@ fn weights(text: &str) -> u64 {
     text.chars().map(weight).sum()
 }
 
+/// Text without marks.
+pub fn plain(text: &str) -> Ssml {
+    Ssml { billable: weights(text), milliseconds: text.chars().count() as u64 * MILLISECONDS_EACH }
+}
+
+/// Any locale, so that a product's own table of voices works.
+pub fn is_voice(name: &str) -> bool {
+    name.split('-').count() >= 3 && name.ends_with("Neural")
+}
+
 /// A tag between its brackets.
 struct Tag<'a> {
     name: &'a str,
@@ -182,8 +192,7 @@ impl Reader {
         if tag.name == "voice" {
             self.voices += 1;
             let name = tag.attribute("name").unwrap_or_default();
-            // Any locale, so that a product's own table of voices works.
-            if name.split('-').count() < 3 || !name.ends_with("Neural") {
+            if !is_voice(name) {
                 return Err(format!("The voice '{name}' is not supported."));
             }
             if self.voices > MOST_VOICES {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use http::StatusCode;
 use jiff::SignedDuration;
 
-use super::{LONGEST, begin};
+use super::{HEAD, LONGEST, begin, check_type, largest};
+use crate::ai::whole::{self, FileLimits};
 use crate::app::App;
-use crate::foundation::ids::SubscriptionId;
+use crate::foundation::ids::{FileId, SubscriptionId};
 use crate::foundation::problem::Problem;
 use crate::identity::Upload;
 use crate::identity::uploads::{small, unreadable};
-use crate::media::model::file::File;
+use crate::media::model::file::{File, content_type};
 use crate::media::repo;
 
 const DAY: i64 = 24;
@@ -44,13 +45,14 @@ async fn each(
     upload: &mut Upload,
     stored: &mut Vec<File>,
 ) -> Result<(), Problem> {
+    let limits = whole::file_limits(app, subscription).await?;
     let mut lifetime = LONGEST;
     while let Some(mut part) = upload.next().await? {
         match part.name().unwrap_or_default() {
             "days" => lifetime = days(&small(&mut part).await?)?,
             // A browser sends one without a name where none was chosen.
             "files" if part.file_name().is_some_and(|name| !name.is_empty()) => {
-                stored.push(one(app, subscription, part, lifetime).await?);
+                stored.push(one(app, subscription, part, lifetime, &limits).await?);
             }
             _ => {}
         }
@@ -73,11 +75,16 @@ async fn one(
     subscription: SubscriptionId,
     mut part: multer::Field<'static>,
     lifetime: SignedDuration,
+    limits: &FileLimits,
 ) -> Result<File, Problem> {
-    let (name, largest) = (part.file_name().unwrap_or_default().to_owned(), app.settings.media_file_limit);
-    let mut writing = begin(app, subscription).await?;
+    let (name, largest) = (part.file_name().unwrap_or_default().to_owned(), largest(app, limits));
+    let mut writing = begin(app, subscription, FileId::new(app.clock.now(), &*app.random)).await?;
+    let allowed = |head: &[u8]| check_type(limits, content_type(head, &name)).map_err(|problem| problem.field("files"));
     while let Some(piece) = part.chunk().await.map_err(unreadable)? {
         writing.write(piece).await?;
+        if writing.head.len() == HEAD {
+            allowed(&writing.head)?;
+        }
         if writing.length > largest {
             let title = format!("The file {name} is larger than {} MiB.", largest / 1024 / 1024);
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "file_too_large", title)
@@ -89,5 +96,6 @@ async fn one(
         let title = format!("The file {name} is empty.");
         return Err(Problem::bad_request("empty_file", title).field("files").remedy("Choose another file."));
     }
+    allowed(&writing.head)?;
     writing.finish(app, subscription, &name, "user_data", app.clock.now() + lifetime).await
 }

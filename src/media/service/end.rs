@@ -1,0 +1,83 @@
+//! The end of a job: worked off, cancelled, or given up; and what is told of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{assemble, batch, jobs};
+use crate::app::App;
+use crate::foundation::ids::{JobId, SubscriptionId};
+use crate::foundation::problem::Problem;
+use crate::media::model::job::{ItemState, Job, Reason, State};
+use crate::media::repo;
+use crate::store::{Etag, StoreError};
+
+/// Messages of a job that fail for good in a row, without anything done between them, before it is given up.
+const MOST_SETBACKS: u32 = 3;
+/// After the first of them; then twice, three times as long.
+const BREATH: Duration = Duration::from_secs(300);
+/// Items that are read together.
+const PAGE: usize = 100;
+
+/// Ends a job whose items are settled, or that is to be cancelled.
+pub async fn end(app: &Arc<App>, mut job: Job, etag: Etag) -> Result<(), Problem> {
+    (job.succeeded, job.failed, job.price) = Default::default();
+    let mut from = 0;
+    while from < job.items {
+        let items = repo::items(app, &job.id, from, PAGE).await?;
+        let Some(last) = items.last() else { break };
+        from = last.number + 1;
+        job.count_anew(&items);
+        for item in items.iter().filter(|item| item.state == ItemState::Waiting) {
+            batch::discard(app, &job, item).await;
+        }
+    }
+    job.next = job.items;
+    assemble::assemble(app, &mut job).await?;
+    job.end(app.clock.now());
+    match repo::save_job(app, &job, etag).await {
+        Ok(_) => {
+            tracing::info!(job = %job.id, state = ?job.state, succeeded = job.succeeded, failed = job.failed, "a media job is over");
+            tell(app, &job).await
+        }
+        // The next message ends it.
+        Err(StoreError::Precondition) => jobs::send(app, job.subscription, &job.id, Duration::ZERO).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells of a job that is over, once however often this is called; until then it is listed as active.
+pub async fn tell(app: &App, job: &Job) -> Result<(), Problem> {
+    Ok(repo::forget_active(app, &job.id).await?)
+}
+
+/// A message of a job was given up. Troubles that pass are waited for; what is never done is given up at last, with what
+/// was delivered, so that somebody may look and submit it again.
+pub async fn setback(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -> Result<(), Problem> {
+    let Some((mut job, etag)) = repo::job(app, subscription, id).await? else { return Ok(()) };
+    if job.state.is_over() {
+        return tell(app, &job).await;
+    }
+    job.setbacks += 1;
+    if job.setbacks < MOST_SETBACKS {
+        let wait = BREATH * job.setbacks;
+        job.due = app.clock.now() + wait;
+        return match repo::save_job(app, &job, etag).await {
+            Ok(_) => jobs::send(app, subscription, id, wait).await,
+            // Somebody works on it.
+            Err(StoreError::Precondition) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+    }
+    let message = "Our workers could not finish it, several times in a row. What was delivered stands.".to_owned();
+    job.reason = Some(Reason { code: "given_up".to_owned(), message });
+    (job.state, job.finished, job.turn) = (State::Failed, Some(app.clock.now()), None);
+    repo::list_given_up(app, &job, true).await?;
+    match repo::save_job(app, &job, etag).await {
+        Ok(_) => {
+            tracing::error!(job = %job.id, %subscription, "a media job was given up; staff can submit it again");
+            tell(app, &job).await
+        }
+        Err(StoreError::Precondition) => Ok(repo::list_given_up(app, &job, false).await?),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,92 @@
+//! Turns under way in this process, so that one subscription's thousand jobs do not keep out another one's single job.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::foundation::ids::SubscriptionId;
+
+/// Of one subscription at the same time: three quarters of what `serve` works on, half of what the Functions host does.
+const SHARE: u32 = 12;
+/// Shortest and longest time for which a job is sent away.
+const SOON: SignedDuration = SignedDuration::from_millis(100);
+const LATE: SignedDuration = SignedDuration::from_mins(10);
+
+#[derive(Debug, Default)]
+struct Share {
+    running: u32,
+    /// How long a turn took of late, about.
+    turn: SignedDuration,
+    /// When the next one that is sent away should come again.
+    next: Timestamp,
+}
+
+#[derive(Debug, Default)]
+pub struct Turns(Mutex<HashMap<SubscriptionId, Share>>);
+
+/// A place among the turns, given back when it is dropped.
+#[derive(Debug)]
+pub struct Place<'a> {
+    turns: &'a Turns,
+    subscription: SubscriptionId,
+}
+
+impl Turns {
+    /// A place for a turn; or how long its job should wait, one behind the other, as fast as they are worked off.
+    pub fn enter(&self, subscription: SubscriptionId, now: Timestamp) -> Result<Place<'_>, Duration> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = all.entry(subscription).or_default();
+        if share.running < SHARE {
+            share.running += 1;
+            return Ok(Place { turns: self, subscription });
+        }
+        let pace = share.turn / i32::try_from(SHARE).unwrap_or(1);
+        share.next = (share.next.max(now + SOON) + pace).min(now + LATE);
+        Err(Duration::try_from(share.next.duration_since(now)).unwrap_or_default())
+    }
+}
+
+impl Place<'_> {
+    /// Notes how long the turn took.
+    pub fn leave(self, took: SignedDuration) {
+        let mut all = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = all.get_mut(&self.subscription) {
+            share.turn = (share.turn * 7 + took) / 8;
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut all = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = all.get_mut(&self.subscription) {
+            share.running = share.running.saturating_sub(1);
+            if share.running == 0 {
+                all.remove(&self.subscription);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_subscription_leaves_room_and_its_own_jobs_queue_up() {
+        let (turns, now) = (Turns::default(), Timestamp::UNIX_EPOCH);
+        let [one, other]: [SubscriptionId; 2] =
+            [1, 2].map(|n| format!("00000000-0000-0000-0000-00000000000{n}").parse().unwrap());
+        let mut places: Vec<_> = (0..SHARE).map(|_| turns.enter(one, now).unwrap()).collect();
+        places.pop().unwrap().leave(SignedDuration::from_secs(96));
+        places.push(turns.enter(one, now).unwrap());
+        // An eighth of 96 s is what a turn takes by now; twelve at the same time make that one a second.
+        let waits: Vec<u128> = (0..3).map(|_| turns.enter(one, now).unwrap_err().as_millis()).collect();
+        assert_eq!(waits, [1_100, 2_100, 3_100]);
+        assert!(turns.enter(other, now).is_ok(), "another one is let in at once");
+        drop(places);
+        assert!(turns.enter(one, now).is_ok());
+    }
+}
