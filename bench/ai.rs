@@ -18,7 +18,7 @@ use streams::{Memory, Pieces};
 use subjects::Ours;
 use upstream::Upstream;
 
-pub use subjects::{be_bare, make_keys};
+pub use subjects::{PLENTY, be_bare, made_keys, make_keys};
 
 use super::{ROUNDS, median};
 

@@ -31,7 +31,7 @@ use crate::{Process, free_port, product, settings, until_live, usage};
 
 const PEER_KEY: &str = "sk-bench-0123456789abcdef";
 /// So many that no limit holds anything back, but every one is counted.
-const PLENTY: u32 = 1_000_000_000;
+pub const PLENTY: u32 = 1_000_000_000;
 
 fn headers(port: u16, key: &str, more: &[(&'static str, &str)]) -> HeaderMap {
     let value = |text: &str| HeaderValue::from_str(text).unwrap();
@@ -145,7 +145,7 @@ pub async fn ours(http: &reqwest::Client, upstream: &Upstream, name: &'static st
 }
 
 /// Makes keys in a process of its own, before the server takes the store.
-async fn made_keys(environment: &HashMap<String, String>, subscriptions: &[Uuid]) -> Vec<String> {
+pub async fn made_keys(environment: &HashMap<String, String>, subscriptions: &[Uuid]) -> Vec<String> {
     let (environment, program) = (environment.clone(), std::env::current_exe().unwrap());
     let wanted: Vec<String> = subscriptions.iter().map(Uuid::to_string).collect();
     let output = tokio::task::spawn_blocking(move || {

@@ -13,7 +13,7 @@
 //! | `MediaActive` | `all` | job | jobs that are not over, or whose end was not told, with their subscription |
 //! | | `given-up` | job | jobs that failed because their messages did |
 //! | `MediaLinks` | hash of a token | `it` | a file that is open to whoever has the address, for a while |
-//! | `MediaRequests` | subscription | hash of an idempotency key | the job that was made for it |
+//! | `MediaRequests` | hash of subscription and idempotency key | `it` | the job that was made for it, for a day |
 
 use std::sync::PoisonError;
 
@@ -194,12 +194,24 @@ pub struct Active {
 }
 
 /// Stores a new job with its items. The items come first: a job that is there is whole.
-pub async fn create_job(app: &App, job: &Job, items: &[Item]) -> Result<(), StoreError> {
-    save_items(app, &job.id, items).await?;
+/// `false`: it is there already.
+pub async fn create_job(app: &App, job: &Job, items: &[Item]) -> Result<bool, StoreError> {
+    for batch in items.chunks(MAX_BATCH) {
+        let writes = batch.iter().map(|item| Write::insert(item_key(item.number), item)).collect::<Result<_, _>>()?;
+        match app.rows.write(ITEMS, job.id.as_str(), writes).await {
+            // By the same request, which may have got further than this: nothing of it is undone.
+            Ok(_) | Err(StoreError::AlreadyExists) => {}
+            Err(error) => return Err(error),
+        }
+    }
     let active = Active { subscription: job.subscription, job: job.id.clone(), since: job.created };
     app.rows.write(ACTIVE, ALL, vec![Write::upsert(job.id.as_str(), &active)?]).await?;
     let row = Write::insert(newest(job.id.as_str()), job)?;
-    app.rows.write(JOBS, &job.subscription.to_string(), vec![row]).await.map(drop)
+    match app.rows.write(JOBS, &job.subscription.to_string(), vec![row]).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::AlreadyExists) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn item_key(number: u32) -> String {
@@ -291,21 +303,42 @@ pub struct Repeat {
     /// Of the request's body.
     pub hash: String,
     pub at: Timestamp,
+    /// The job was there and was deleted.
+    pub deleted: bool,
 }
 
-/// Remembers what a key stands for, once: `Some` is what it stood for already.
-pub async fn remember(
-    app: &App,
-    subscription: SubscriptionId,
-    key: &str,
-    repeat: &Repeat,
-) -> Result<Option<Repeat>, StoreError> {
-    let partition = subscription.to_string();
-    match app.rows.write(REQUESTS, &partition, vec![Write::insert(key, repeat)?]).await {
-        Ok(_) => Ok(None),
+/// How long an idempotency key is remembered.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+
+/// Remembers what a key stands for, once: `Some` is what it stood for already. `key` is unique to the subscription.
+pub async fn remember(app: &App, key: &str, repeat: &Repeat) -> Result<Option<Repeat>, StoreError> {
+    let end = repeat.at + REMEMBERED;
+    match expiry::insert(&*app.rows, REQUESTS, key, store::encode(repeat)?, end).await {
+        Ok(()) => Ok(None),
         Err(StoreError::AlreadyExists) => {
-            Ok(store::load::<Repeat>(&*app.rows, REQUESTS, &partition, key).await?.map(|(known, _)| known))
+            let known = store::load::<Repeat>(&*app.rows, REQUESTS, key, expiry::KEY).await?.map(|(known, _)| known);
+            let known = known.filter(|known| known.at + REMEMBERED > repeat.at);
+            if known.is_none() {
+                // Its time is over, though it has not been removed yet.
+                app.rows.write(REQUESTS, key, vec![Write::upsert(expiry::KEY, repeat)?]).await?;
+            }
+            Ok(known)
         }
+        Err(error) => Err(error),
+    }
+}
+
+/// Notes that the job of a key is gone, so that the key does not make it again.
+pub async fn forget_request(app: &App, key: &str, job: &JobId) -> Result<(), StoreError> {
+    let Some((known, etag)) = store::load::<Repeat>(&*app.rows, REQUESTS, key, expiry::KEY).await? else {
+        return Ok(());
+    };
+    if known.job != *job {
+        return Ok(());
+    }
+    let row = Write::replace(expiry::KEY, &Repeat { deleted: true, ..known }, etag)?;
+    match app.rows.write(REQUESTS, key, vec![row]).await {
+        Ok(_) | Err(StoreError::Precondition) => Ok(()),
         Err(error) => Err(error),
     }
 }

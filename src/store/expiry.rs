@@ -13,8 +13,14 @@ const CURSOR: &str = "cursor";
 /// The one row key in partitions that expire as a whole.
 pub const KEY: &str = "it";
 /// Tables whose rows may expire. A line that names another one is left alone.
-const TABLES: [Table; 5] =
-    [Table("Sessions"), Table("SignIns"), Table("Visits"), Table("AiCaptures"), Table("MediaLinks")];
+const TABLES: [Table; 6] = [
+    Table("Sessions"),
+    Table("SignIns"),
+    Table("Visits"),
+    Table("AiCaptures"),
+    Table("MediaLinks"),
+    Table("MediaRequests"),
+];
 /// How far back the first run looks.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(72);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);

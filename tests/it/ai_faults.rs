@@ -21,7 +21,7 @@ use crate::support::fake_host::FakeHost;
 use crate::support::process::{Process, executable};
 
 /// A subscription bought and activated through the pages.
-async fn bought(simulator: &Simulator, address: &str) -> (Uuid, Browser) {
+pub async fn bought(simulator: &Simulator, address: &str) -> (Uuid, Browser) {
     let buyer = Person::contoso_buyer();
     let purchase = simulator.purchase("mediagenie", "metered", None, &buyer, None, Default::default());
     let browser = Browser::new(address).of(&buyer);
@@ -36,7 +36,7 @@ async fn bought(simulator: &Simulator, address: &str) -> (Uuid, Browser) {
     (purchase.subscription_id, browser)
 }
 
-async fn key(browser: &Browser, id: Uuid) -> (String, Page) {
+pub async fn key(browser: &Browser, id: Uuid) -> (String, Page) {
     let address = format!("/portal/subscriptions/{id}/keys");
     let page = browser.get(&address).await;
     let made = browser.submit(&page, &address, &[("name", "program"), ("expires", "90")]).await;

@@ -19,6 +19,8 @@ mod keys_pages;
 mod landing;
 mod ledger_law;
 mod media;
+mod media_faults;
+mod media_files;
 mod media_long;
 mod media_pages;
 mod metering;

@@ -277,6 +277,12 @@ async fn a_bad_job_is_refused_before_it_is_queued() {
     other["options"]["features"] = "caption".into();
     assert_eq!(keyed(&other).await.0, 422);
     app.settle().await;
+    // A deleted job is not made again by its key; after a day, the key is free.
+    assert_eq!(remove(&program, &format!("media/jobs/{}", first.1["id"].as_str().unwrap())).await, 204);
+    assert_eq!(keyed(&good).await.0, 409);
+    app.clock.advance(SignedDuration::from_hours(25));
+    assert_eq!(keyed(&other).await.0, 202);
+    app.settle().await;
 }
 
 #[tokio::test]

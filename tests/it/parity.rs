@@ -177,11 +177,15 @@ pub fn azure_settings(simulator: &Simulator, address: &str, azurite: &Azurite) -
     settings
 }
 
-pub fn queues(azurite: &Azurite) -> Arc<AzureQueues> {
+pub fn account(azurite: &Azurite) -> AzureAccount {
     let http = outbound::client().unwrap();
     let identity = ManagedIdentity::new(http.clone(), Arc::new(SystemClock), IdentityEndpoint::default(), None);
     let connection = StorageAccount::ConnectionString(Secret::new(azurite.connection_string()));
-    Arc::new(AzureQueues::new(&AzureAccount::new(&connection, Cloud::Global, http, Arc::new(identity)).unwrap()))
+    AzureAccount::new(&connection, Cloud::Global, http, Arc::new(identity)).unwrap()
+}
+
+pub fn queues(azurite: &Azurite) -> Arc<AzureQueues> {
+    Arc::new(AzureQueues::new(&account(azurite)))
 }
 
 #[test]

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use mediagenie::blobs::{self, AzureBlobs, EmbeddedBlobs};
-use mediagenie::foundation::azure_account::AzureAccount;
 use mediagenie::foundation::clock::SystemClock;
 use mediagenie::foundation::managed_identity::ManagedIdentity;
 use mediagenie::foundation::outbound;
 use mediagenie::foundation::rng::SystemRandom;
 use mediagenie::foundation::secret::Secret;
-use mediagenie::foundation::settings::{Cloud, IdentityEndpoint, StorageAccount};
+use mediagenie::foundation::settings::IdentityEndpoint;
 use mediagenie::queue::{self, AzureQueues, EmbeddedQueues};
 use mediagenie::store::{self, AzureRows, Database, EmbeddedRows, OpenError};
 use tempfile::TempDir;
 
+use crate::parity::account;
 use crate::support::azurite::Azurite;
 
 #[tokio::test]
@@ -32,13 +32,6 @@ async fn azure_storage_keeps_every_law() {
     store::contract::all(&AzureRows::new(&account, Arc::new(SystemRandom)), "laws").await;
     queue::contract::all(&AzureQueues::new(&account), "laws").await;
     blobs::contract::all(&AzureBlobs::new(&account), "laws").await;
-}
-
-fn account(azurite: &Azurite) -> AzureAccount {
-    let http = outbound::client().unwrap();
-    let identity = ManagedIdentity::new(http.clone(), Arc::new(SystemClock), IdentityEndpoint::default(), None);
-    let connection = StorageAccount::ConnectionString(Secret::new(azurite.connection_string()));
-    AzureAccount::new(&connection, Cloud::Global, http, Arc::new(identity)).unwrap()
 }
 
 #[tokio::test]

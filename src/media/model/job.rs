@@ -190,6 +190,9 @@ pub struct Job {
     /// How often in a row its message was given up without anything being done.
     #[serde(default)]
     pub setbacks: u32,
+    /// Hash of the idempotency key that it was submitted with.
+    #[serde(default)]
+    pub request: Option<String>,
 }
 
 fn shown_price(price: Decimal) -> String {
@@ -318,6 +321,7 @@ mod tests {
             price: Decimal::ZERO,
             currency: String::new(),
             setbacks: 0,
+            request: None,
         }
     }
 

@@ -90,6 +90,10 @@ async fn audio(app: &App, job: &Job) -> Result<File, Problem> {
             parts.push(Part { file, samples });
         }
     }
+    if let [one] = &parts[..] {
+        // One part is the whole.
+        return Ok(one.file.clone());
+    }
     let mut writing = begin(app, job).await?;
     if let Some(format) = format {
         let length = parts.iter().map(|part| part.samples.end - part.samples.start).sum();

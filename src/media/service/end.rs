@@ -11,10 +11,9 @@ use crate::media::model::job::{ItemState, Job, Reason, State};
 use crate::media::repo;
 use crate::store::{Etag, StoreError};
 
-/// Messages of a job that fail for good in a row, without anything done between them, before it is given up.
-const MOST_SETBACKS: u32 = 3;
-/// After the first of them; then twice, three times as long.
-const BREATH: Duration = Duration::from_secs(300);
+/// How long a job waits after its message failed for good: the first time in a row without anything done between, the
+/// second; then it is given up.
+const BREATHS: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(600)];
 /// Items that are read together.
 const PAGE: usize = 100;
 
@@ -57,9 +56,9 @@ pub async fn setback(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -
     if job.state.is_over() {
         return tell(app, &job).await;
     }
+    let wait = BREATHS.get(job.setbacks as usize).copied();
     job.setbacks += 1;
-    if job.setbacks < MOST_SETBACKS {
-        let wait = BREATH * job.setbacks;
+    if let Some(wait) = wait {
         job.due = app.clock.now() + wait;
         return match repo::save_job(app, &job, etag).await {
             Ok(_) => jobs::send(app, subscription, id, wait).await,

@@ -151,27 +151,13 @@ pub async fn create(
     check_options(kind, &options)?;
     let metadata = texts(&body["metadata"], "metadata")?;
     let now = app.clock.now();
-    let id = JobId::new(now, &*app.random);
-    if let Some(text) = idempotency_key {
-        let hash = hex(&Sha256::digest(body.to_string()));
-        let repeat = Repeat { job: id.clone(), hash: hash.clone(), at: now };
-        let row = hex(&Sha256::digest(text));
-        if let Some(known) = repo::remember(app, key.subscription, &row, &repeat).await? {
-            if known.hash != hash {
-                return Err(Problem::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "idempotency_mismatch",
-                    "This idempotency key stands for another request.",
-                ));
-            }
-            return match repo::job(app, key.subscription, &known.job).await? {
-                Some((job, _)) => Ok((job, true)),
-                None => Err(Problem::conflict(
-                    "idempotency_in_progress",
-                    "The first request with this idempotency key has not been finished, or its job was deleted.",
-                )
-                .final_answer()),
-            };
+    let mut id = JobId::new(now, &*app.random);
+    let request = idempotency_key.map(|text| hex(&Sha256::digest(format!("{} {text}", key.subscription))));
+    if let Some(request) = &request {
+        match repeated(app, key.subscription, request, &id, body).await? {
+            Repeated::No => {}
+            Repeated::Unfinished(known) => id = known,
+            Repeated::Yes(job) => return Ok((*job, true)),
         }
     }
     let inputs = inputs(app, key.subscription, kind, body, &options).await?;
@@ -199,13 +185,47 @@ pub async fn create(
         price: Decimal::ZERO,
         currency,
         setbacks: 0,
+        request,
     };
-    repo::create_job(app, &job, &items).await?;
+    if !repo::create_job(app, &job, &items).await? {
+        // The same request, at the same time.
+        return Ok((find(app, job.subscription, job.id.as_str()).await?, true));
+    }
     // Should this fail, the timer finds the job among the active ones.
     if let Err(problem) = send(app, job.subscription, &job.id, Duration::ZERO).await {
         tracing::warn!(job = %job.id, %problem, "the message of a new job was not sent; the timer will find it");
     }
     Ok((job, false))
+}
+
+/// What there is of a request that may have come before.
+enum Repeated {
+    No,
+    /// It came, and died before its job was there; the job is made under the same id.
+    Unfinished(JobId),
+    Yes(Box<Job>),
+}
+
+async fn repeated(
+    app: &App,
+    subscription: SubscriptionId,
+    request: &str,
+    id: &JobId,
+    body: &Value,
+) -> Result<Repeated, Problem> {
+    let hash = hex(&Sha256::digest(body.to_string()));
+    let repeat = Repeat { job: id.clone(), hash: hash.clone(), at: app.clock.now(), deleted: false };
+    let Some(known) = repo::remember(app, request, &repeat).await? else { return Ok(Repeated::No) };
+    if known.hash != hash {
+        let title = "This idempotency key stands for another request.";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_mismatch", title));
+    }
+    if known.deleted {
+        let title = "The job of this idempotency key was deleted.";
+        return Err(Problem::conflict("job_deleted", title).remedy("Use a new key for a new job.").final_answer());
+    }
+    let found = repo::job(app, subscription, &known.job).await?;
+    Ok(found.map_or(Repeated::Unfinished(known.job), |(job, _)| Repeated::Yes(Box::new(job))))
 }
 
 async fn stored(app: &App, subscription: SubscriptionId, id: &str) -> Result<(Job, Etag), Problem> {
@@ -298,6 +318,9 @@ pub async fn delete(app: &App, subscription: SubscriptionId, id: &str) -> Result
         }
     }
     repo::list_given_up(app, &job, false).await?;
+    if let Some(request) = &job.request {
+        repo::forget_request(app, request, &job.id).await?;
+    }
     if let Some(file) = &job.result {
         files::delete(app, subscription, file).await?;
     }

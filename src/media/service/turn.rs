@@ -29,6 +29,8 @@ const FORGOTTEN: SignedDuration = SignedDuration::from_mins(3);
 const BETWEEN: char = ':';
 /// Items that are looked at together.
 const SLICE: usize = 32;
+/// The Functions host ends a process whose function takes ten minutes.
+const LONGEST_ITEM: Duration = Duration::from_secs(480);
 /// The longest wait for an item that is to be tried again.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(5);
 
@@ -151,7 +153,12 @@ async fn slice(app: &Arc<App>, job: Job) -> Result<Sliced, Problem> {
         .map(|item| {
             let (app, job) = (Arc::clone(app), Arc::clone(&job));
             async move {
-                let item = match work::work(&app, &job, item).await {
+                let number = item.number;
+                let worked = match tokio::time::timeout(LONGEST_ITEM, work::work(&app, &job, item)).await {
+                    Ok(worked) => worked,
+                    Err(_) => work::cut_off(&app, &job, number).await?,
+                };
+                let item = match worked {
                     Outcome::Settled(item) => Item { again: None, ..item },
                     Outcome::Later(item, wait) => Item { again: Some(app.clock.now() + wait), ..item },
                 };

@@ -17,6 +17,7 @@ use crate::foundation::problem::Problem;
 use crate::identity::{ApiKey, Limits};
 use crate::media::model::file::File;
 use crate::media::model::job::{Input, Item, ItemState, Job, Kind, Reason, TRIES};
+use crate::media::repo;
 
 /// After a failure that passes, unless the service says otherwise.
 const WAIT: Duration = Duration::from_secs(10);
@@ -82,6 +83,20 @@ pub async fn work(app: &Arc<App>, job: &Job, mut item: Item) -> Outcome {
             Outcome::Settled(item)
         }
     }
+}
+
+/// A try that took longer than a function may. What it had written down by then stands.
+pub async fn cut_off(app: &App, job: &Job, number: u32) -> Result<Outcome, Problem> {
+    let found = repo::items(app, &job.id, number, 1).await?.into_iter().find(|item| item.number == number);
+    let mut item = found.ok_or_else(|| Problem::internal("an item is gone"))?;
+    item.tries += 1;
+    let message = "It took longer than a worker may.".to_owned();
+    item.reason = Some(Reason { code: "timeout".to_owned(), message });
+    if item.tries < TRIES {
+        return Ok(Outcome::Later(item, WAIT));
+    }
+    item.state = ItemState::Failed;
+    Ok(Outcome::Settled(item))
 }
 
 /// A failure in words for the customer, and how long to wait if it passes.
