@@ -304,7 +304,7 @@ async fn each_kind_of_result_can_be_looked_at() {
     let page = browser.get(&format!("{spoken}/items/0")).await;
     assert!(page.says("<audio") && page.says("Good &lt;b&gt;morning&lt;/b&gt;.") && !page.says("<b>morning"));
     let page = browser.get(&spoken).await;
-    assert!(page.says("speech.wav") && page.says("<audio"), "{}", page.body);
+    assert!(page.says(".wav</a>") && page.says("<audio"), "{}", page.body);
     for (format, job) in &heard {
         let page = browser.get(&format!("{job}/items/0")).await;
         let timed = matches!(*format, "vtt" | "verbose_json");
