@@ -2,7 +2,7 @@
 //!
 //! This is the only file, with the tests, that names a concrete backend.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::ai::{AiClient, Deployments, Known};
 use crate::blobs::{AzureBlobs, BlobError, Blobs, EmbeddedBlobs};
@@ -53,8 +53,17 @@ pub struct App {
     pub trying: Trying,
     /// Keys of customers' programs, read a moment ago.
     pub api_keys: RememberedKeys,
+    /// The queues that functions are driven by, with the function's name; whoever drives them says so at the start.
+    pub driven: OnceLock<Vec<DrivenQueue>>,
     /// What is known here of media jobs and files.
     pub media: media::Memory,
+}
+
+/// A queue, and the function that works on its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrivenQueue {
+    pub queue: String,
+    pub function: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +184,7 @@ impl App {
             fetcher,
             trying: Trying::default(),
             api_keys: RememberedKeys::default(),
+            driven: OnceLock::new(),
             media: media::Memory::default(),
         }))
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Form, Incoming, Request, Response};
-use crate::identity::{ApiKey, Customer, MarketplaceCaller, Publisher, Role, Staff};
+use crate::identity::{ApiKey, Customer, MarketplaceCaller, Publisher, Role, Staff, Upload};
 use crate::{ai, callbacks, fulfillment, health, identity, media, metering, pages, portal, staff};
 
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
@@ -26,6 +26,8 @@ pub enum Handler {
     CustomerForm(fn(Arc<App>, Request, Customer, Form) -> Answer),
     /// Somebody signed in, by the script of a page of ours; the body may be anything.
     CustomerCall(fn(Arc<App>, Request, Customer) -> Answer),
+    /// Somebody signed in, with files in a form of ours that is read as it comes.
+    CustomerUpload(fn(Arc<App>, Request, Customer, Upload) -> Answer),
     /// Staff with at least this role.
     Staff(Role, fn(Arc<App>, Request, Staff) -> Answer),
     /// Staff with at least this role, with a form of ours.
@@ -57,8 +59,8 @@ macro_rules! with {
     };
 }
 macro_rules! upload {
-    ($handler:path) => {
-        Handler::KeyUpload(|app, request, who, body| Box::pin($handler(app, request, who, body)))
+    ($kind:ident, $handler:path) => {
+        Handler::$kind(|app, request, who, body| Box::pin($handler(app, request, who, body)))
     };
 }
 macro_rules! form {
@@ -112,6 +114,17 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("PlaygroundTranscribe", with!(CustomerCall, portal::playground::transcribe)),
     ("PlaygroundSpeak", with!(CustomerCall, portal::playground::speak)),
     ("PlaygroundAnalyze", with!(CustomerCall, portal::playground::analyze)),
+    ("PortalFiles", with!(Customer, portal::files::list)),
+    ("UploadFiles", upload!(CustomerUpload, portal::files::upload)),
+    ("PortalFileContent", with!(Customer, portal::files::content)),
+    ("RemoveFile", form!(portal::files::remove)),
+    ("PortalJobs", with!(Customer, portal::jobs::list)),
+    ("StartJob", form!(portal::jobs::start)),
+    ("PortalJob", with!(Customer, portal::job::one)),
+    ("PortalJobEvents", with!(Customer, portal::job::events)),
+    ("PortalJobItem", with!(Customer, portal::item::show)),
+    ("StopJob", form!(portal::job::cancel)),
+    ("RemoveJob", form!(portal::job::remove)),
     // The publisher's staff.
     ("StaffHome", with!(Staff, Reader, staff::subscriptions::home)),
     ("StaffSubscriptions", with!(Staff, Reader, staff::subscriptions::list)),
@@ -138,6 +151,11 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("StaffCreateCallback", form!(Operator, staff::callbacks::create)),
     ("StaffCallback", with!(Staff, Reader, staff::callbacks::one)),
     ("StaffActOnCallback", form!(Operator, staff::callbacks::act)),
+    ("StaffQueues", with!(Staff, Reader, staff::queues::overview)),
+    ("StaffReplayMessage", form!(Operator, staff::queues::replay)),
+    ("StaffReplayMessages", form!(Operator, staff::queues::replay_all)),
+    ("StaffResubmitJob", form!(Operator, staff::queues::resubmit)),
+    ("StaffRemoveMessage", form!(Operator, staff::queues::remove)),
     // Customers' programs.
     ("ChatCompletions", with!(Key, ai::handlers::chat)),
     ("Embeddings", with!(Key, ai::handlers::embeddings)),
@@ -148,7 +166,7 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("Speech", with!(Key, ai::handlers::speech)),
     ("Vision", with!(Key, ai::handlers::analyze)),
     ("MintToken", with!(Key, ai::handlers::mint)),
-    ("CreateFile", upload!(media::handlers::create_file)),
+    ("CreateFile", upload!(KeyUpload, media::handlers::create_file)),
     ("CreateUpload", with!(Key, media::handlers::create_upload)),
     ("CompleteUpload", with!(Key, media::handlers::complete_upload)),
     ("Files", with!(Key, media::handlers::files)),

@@ -116,16 +116,21 @@ impl Request {
 
 /// The fields of a posted form. Only the CSRF check makes one for a signed-in handler.
 #[derive(Debug, Clone, Default)]
-pub struct Form(HashMap<String, String>);
+pub struct Form(Vec<(String, String)>);
 
 impl Form {
     pub fn parse(body: &[u8]) -> Self {
         Self(form_urlencoded::parse(body).map(|(key, value)| (key.into_owned(), value.into_owned())).collect())
     }
 
-    /// A field with surrounding blanks removed; empty when it was not sent.
+    /// A field with surrounding blanks removed; empty when it was not sent, the last one when it was sent repeatedly.
     pub fn get(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", |value| value.trim())
+        self.0.iter().rev().find(|(key, _)| key == name).map_or("", |(_, value)| value.trim())
+    }
+
+    /// Every value of a field that may be sent repeatedly, such as a group of boxes that are ticked.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.trim())
     }
 }
 
@@ -217,7 +222,8 @@ mod tests {
 
     #[test]
     fn form_fields_are_trimmed_and_missing_ones_are_empty() {
-        let form = Form::parse(b"plan=+gold+&n=1");
-        assert_eq!((form.get("plan"), form.get("other")), ("gold", ""));
+        let form = Form::parse(b"plan=+gold+&n=1&n=2");
+        assert_eq!((form.get("plan"), form.get("other"), form.get("n")), ("gold", "", "2"));
+        assert_eq!(form.all("n").collect::<Vec<_>>(), ["1", "2"]);
     }
 }

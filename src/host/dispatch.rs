@@ -53,7 +53,9 @@ pub async fn http(
             let caller = marketplace(host, &request).await?;
             handler(app.clone(), request, caller).await
         }
-        Handler::KeyUpload(_) | Handler::Queue(_) | Handler::Timer(_) => Err(Problem::not_found()),
+        Handler::KeyUpload(_) | Handler::CustomerUpload(_) | Handler::Queue(_) | Handler::Timer(_) => {
+            Err(Problem::not_found())
+        }
     }
 }
 

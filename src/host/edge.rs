@@ -19,6 +19,7 @@ use crate::foundation::problem::Problem;
 use crate::foundation::settings::Settings;
 use crate::foundation::web::{Body, Incoming, Request, Response, empty, redirect, respond, uncached};
 use crate::functions::Handler;
+use crate::identity;
 use crate::pages;
 
 /// The largest body: webhooks and forms are a few kilobytes.
@@ -216,9 +217,22 @@ where
         _ => None,
     };
     if let (Handler::KeyUpload(handler), Some(key)) = (function.handler, &key) {
-        let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "body_slow", "The upload took too long.");
         let work = handler(host.app.clone(), request, key.clone(), incoming(body));
-        return tokio::time::timeout(UPLOAD_WITHIN, work).await.map_err(slow)?;
+        return tokio::time::timeout(UPLOAD_WITHIN, work).await.map_err(slow_upload)?;
+    }
+    if let Handler::CustomerUpload(handler) = function.handler {
+        let customer = match identity::customer(&host.app, &request).await {
+            Ok(customer) => customer,
+            Err(problem) => {
+                let _ = read(body, 0).await;
+                return Err(problem);
+            }
+        };
+        let work = async {
+            let upload = identity::upload(&host.app, &request, &customer.session, incoming(body)).await?;
+            handler(host.app.clone(), request, customer, upload).await
+        };
+        return tokio::time::timeout(UPLOAD_WITHIN, work).await.map_err(slow_upload)?;
     }
     request.body = read(body, limit).await?;
     let paid = matches!(function.handler, Handler::Key(_) | Handler::CustomerCall(_));
@@ -231,6 +245,10 @@ where
     tokio::time::timeout(within, dispatch::http(host, function, request, key)).await.map_err(slow)?
 }
 
+fn slow_upload(_: tokio::time::error::Elapsed) -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_slow", "The upload took too long.")
+}
+
 /// A body piece by piece; a pause in it ends it.
 fn incoming<B, E>(body: impl Stream<Item = Result<B, E>> + Send + 'static) -> Incoming
 where
@@ -240,6 +258,8 @@ where
     let body: std::pin::Pin<Box<dyn Stream<Item = Result<B, E>> + Send>> = Box::pin(body);
     Box::pin(futures_util::stream::unfold(Some(body), |body| async {
         let mut body = body?;
+        // Whoever reads forms takes what is there until nothing is; a fast sender would fill the memory that way.
+        tokio::task::yield_now().await;
         let cut = |text: String| Problem::bad_request("body_cut", format!("The body did not arrive whole: {text}."));
         match tokio::time::timeout(BODY_WITHIN, body.next()).await {
             Ok(None) => None,

@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderName, HeaderValue};
 
-use crate::app::App;
-use bindings::{BindingError, Functions};
+use crate::app::{App, DrivenQueue};
+use bindings::{BindingError, Functions, Trigger};
 
 /// The app with its functions, ready to be driven.
 #[derive(Clone)]
@@ -38,7 +38,14 @@ const CROWD: usize = 16;
 impl Host {
     pub fn new(app: Arc<App>) -> Result<Self, BindingError> {
         let security_headers = edge::security_headers(&app.settings).into();
-        Ok(Self { app, functions: Functions::load()?, security_headers, in_flight: Arc::default() })
+        let functions = Functions::load()?;
+        let driven = functions.all().iter().filter_map(|function| match &function.trigger {
+            Trigger::Queue { queue } => Some(DrivenQueue { queue: queue.clone(), function: function.name.clone() }),
+            _ => None,
+        });
+        // The same for every host of a process.
+        let _ = app.driven.set(driven.collect());
+        Ok(Self { app, functions, security_headers, in_flight: Arc::default() })
     }
 
     fn is_crowded(&self) -> bool {

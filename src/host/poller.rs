@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::bindings::{Function, Trigger};
 use super::{Host, dispatch};
 use crate::foundation::problem::JobError;
-use crate::queue::{Message, QueueError};
+use crate::queue::{Message, QueueError, poison};
 
 /// Messages worked on at the same time, for each queue function.
 const PARALLEL: usize = 16;
@@ -140,6 +140,6 @@ async fn work(host: &Host, function: &Function, queue: &str, message: Message) {
 }
 
 async fn set_aside(host: &Host, queue: &str, message: &Message) -> Result<(), QueueError> {
-    host.app.queues.send(&format!("{queue}-poison"), &message.text, Duration::ZERO).await?;
+    host.app.queues.send(&poison::queue(queue), &message.text, Duration::ZERO).await?;
     host.app.queues.delete(queue, message).await
 }

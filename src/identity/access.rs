@@ -148,7 +148,8 @@ pub fn call(app: &App, request: &Request, session: &Session) -> Result<(), Probl
     from_our_page(app, request, request.header("x-csrf-token").unwrap_or_default(), session)
 }
 
-fn from_our_page(app: &App, request: &Request, token: &str, session: &Session) -> Result<(), Problem> {
+/// Whether a token that came with a request is the session's, and the request from a page of ours.
+pub(super) fn from_our_page(app: &App, request: &Request, token: &str, session: &Session) -> Result<(), Problem> {
     let foreign = request.header(ORIGIN).is_some_and(|origin| origin != app.settings.origin());
     if foreign || !same_secret(token, &session.csrf) {
         return Err(Problem::forbidden(

@@ -13,6 +13,7 @@ mod keys;
 mod sessions;
 mod sign_in;
 pub mod tokens;
+pub mod uploads;
 
 pub use access::{Customer, Publisher, Role, Staff, User, call, customer, form, is_staff, publisher, session, staff};
 pub use api_keys::{ApiKey, KeyError, KeyTerms, Limits, RememberedKeys, Scope, StoredKey, api_key};
@@ -20,3 +21,4 @@ pub use caller::{MarketplaceCaller, TokenError, marketplace_caller};
 pub use keys::{KeysError, SigningKeys};
 pub use sessions::Session;
 pub use sign_in::{SignInClient, local_path};
+pub use uploads::{Upload, upload};

@@ -6,6 +6,7 @@ use http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::content::{self, Shown};
 use super::model::file::File;
 use super::service::{files, jobs, storage, uploads};
 use crate::app::App;
@@ -68,48 +69,10 @@ pub async fn file(app: Arc<App>, request: Request, key: ApiKey) -> Result<Respon
     Ok(json(StatusCode::OK, &file.shown()))
 }
 
-/// One range of a file (RFC 9110, 14.1.2); None: the whole. Several ranges at once are answered with the whole.
-fn range(request: &Request, length: u64) -> Result<Option<std::ops::Range<u64>>, Problem> {
-    let Some(text) = request.header(header::RANGE).and_then(|text| text.strip_prefix("bytes=")) else {
-        return Ok(None);
-    };
-    if text.contains(',') {
-        return Ok(None);
-    }
-    let Some((from, to)) = text.split_once('-') else { return Ok(None) };
-    let range = match (from.trim().parse::<u64>(), to.trim().parse::<u64>()) {
-        (Ok(from), Ok(to)) if from <= to => from..to.saturating_add(1).min(length),
-        (Ok(from), Err(_)) if to.trim().is_empty() => from..length,
-        (Err(_), Ok(last)) if from.trim().is_empty() => length.saturating_sub(last)..length,
-        _ => return Ok(None),
-    };
-    if range.start >= length {
-        let title = format!("The file has {length} bytes.");
-        return Err(Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", title));
-    }
-    Ok(Some(range))
-}
-
 /// `GET /v1/files/{file}/content`.
 pub async fn content(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
     let file = files::find(&app, key.subscription, request.param("file")).await?;
-    let range = range(&request, file.bytes)?;
-    let mut response = respond(StatusCode::OK, "application/octet-stream", Vec::new());
-    if let Some(range) = &range {
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        let place = format!("bytes {}-{}/{}", range.start, range.end - 1, file.bytes);
-        response = with_header(response, header::CONTENT_RANGE, &place);
-    }
-    let range = range.unwrap_or(0..file.bytes);
-    response.headers_mut().remove(header::CONTENT_TYPE);
-    response = with_header(response, header::CONTENT_TYPE, &file.content_type);
-    response = with_header(response, header::ACCEPT_RANGES, "bytes");
-    response = with_header(response, header::CONTENT_LENGTH, &(range.end - range.start).to_string());
-    // Never shown within a page of ours, whatever it says that it is.
-    let plain: String = file.name.chars().map(|c| if c.is_ascii() { c } else { '_' }).collect();
-    response = with_header(response, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{plain}\""));
-    *response.body_mut() = Body::Stream(files::pieces(app, key.subscription, file, range));
-    Ok(response)
+    content::answer(app, &request, key.subscription, file, Shown::Saved)
 }
 
 /// `GET /media/links/{token}`: a file, to a service that was given its address.

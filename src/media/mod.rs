@@ -15,6 +15,7 @@ use std::sync::{Mutex, OnceLock};
 use crate::foundation::ids::SubscriptionId;
 use crate::foundation::rng::Random;
 
+pub mod content;
 pub mod handlers;
 pub mod model;
 mod repo;
@@ -38,3 +39,4 @@ impl Memory {
 }
 
 pub use service::jobs::{given_up, recent, resubmit, running};
+pub use service::{files, jobs};

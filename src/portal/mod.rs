@@ -1,12 +1,17 @@
 //! What buyers and customers see: the product page, the landing page in each of its states, their subscriptions.
 //!
-//! Owns: these pages and their forms. Does not own: any rule; it asks `fulfillment`, `metering`, `ai` and `callbacks` and shows the
-//! answer.
+//! Owns: these pages and their forms. Does not own: any rule; it asks `fulfillment`, `metering`, `ai`, `media` and
+//! `callbacks` and shows the answer.
 
 pub mod budgets;
 pub mod callback_pages;
 pub mod callbacks;
 pub mod captures;
+pub mod files;
+mod findings;
+pub mod item;
+pub mod job;
+pub mod jobs;
 mod key_terms;
 pub mod keys;
 pub mod landing;
@@ -14,6 +19,7 @@ pub mod playground;
 pub mod product;
 mod samples;
 pub mod subscriptions;
+mod transcript;
 mod usage;
 mod view;
 

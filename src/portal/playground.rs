@@ -14,20 +14,23 @@ use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Request, Response, json, uncached};
 use crate::fulfillment::model::facts::Status;
+use crate::fulfillment::model::subscription::Subscription;
 use crate::identity::{ApiKey, Customer, Limits};
 use crate::pages::{money, page};
 
 /// What there is to try, and the kind of model that does it.
 const TOOLS: [(&str, Kind); 4] =
     [("chat", Kind::Chat), ("transcribe", Kind::Transcription), ("speak", Kind::Speech), ("analyze", Kind::Vision)];
-const VOICES: [&str; 11] =
+pub(super) const VOICES: [&str; 11] =
     ["alloy", "ash", "ballad", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer", "verse"];
 /// Formats of speech that browsers play.
 const SPOKEN: [&str; 3] = ["mp3", "wav", "opus"];
 const TRANSCRIPTS: [&str; 4] = ["json", "verbose_json", "srt", "vtt"];
-const FEATURES: [&str; 5] = ["caption", "tags", "objects", "read", "people"];
+pub(super) const FEATURES: [&str; 5] = ["caption", "tags", "objects", "read", "people"];
 /// Digits of a price behind the point; a call may cost far less than a cent.
 const PRICE_DIGITS: u32 = 8;
+/// What stands in the place of a key's prefix.
+pub(super) const PLAYGROUND: &str = "playground";
 /// Longer than any id of a request.
 const LONGEST_ID: usize = 64;
 
@@ -52,12 +55,18 @@ pub async fn show(app: Arc<App>, request: Request, customer: Customer) -> Result
 
 /// A tool with its models; None where no deployment serves it.
 fn tool(app: &App, name: &str, kind: Kind, api: &str) -> Option<Value> {
+    let models = models(app, kind);
+    let first = models.first()?;
+    Some(json!({ "name": name, "models": models, "samples": samples::of(name, first, api) }))
+}
+
+/// The names of the models of a kind.
+pub(super) fn models(app: &App, kind: Kind) -> Vec<&str> {
     let all = app.ai.iter().flat_map(|ai| ai.deployments.all());
     let mut models: Vec<&str> = all.filter(|one| one.kind == kind).map(|one| one.model.as_str()).collect();
     models.sort_unstable();
     models.dedup();
-    let first = models.first()?;
-    Some(json!({ "name": name, "models": models, "samples": samples::of(name, first, api) }))
+    models
 }
 
 /// `GET /portal/subscriptions/{id}/playground/price?request=`: what a call of the subscription used and costs at list
@@ -66,16 +75,18 @@ pub async fn price(app: Arc<App>, request: Request, customer: Customer) -> Resul
     let row = own(&app, &request, &customer).await?;
     let id = request.query("request").unwrap_or_default();
     let known = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let priced = if known { ai::price::of(&app, row.id, &id).await.map_err(unpriced)? } else { None };
-    let answer = priced.map_or_else(
-        || json!({ "recorded": false }),
-        |priced| {
-            let used = priced.used.parts().map(|(part, amount)| json!({ "part": part, "amount": amount }));
-            let price = money(&priced.price.round_dp(PRICE_DIGITS).normalize().to_string(), &priced.currency);
-            json!({ "recorded": true, "used": used.collect::<Vec<_>>(), "price": price })
-        },
-    );
-    Ok(uncached(json(StatusCode::OK, &answer)))
+    let priced = if known { priced(&app, &row, &id).await? } else { None };
+    Ok(uncached(json(StatusCode::OK, &priced.unwrap_or_else(|| json!({ "recorded": false })))))
+}
+
+/// What a call used and costs at list price; None when nothing is recorded of it.
+async fn priced(app: &Arc<App>, row: &Subscription, call: &str) -> Result<Option<Value>, Problem> {
+    let priced = ai::price::of(app, row.id, call).await.map_err(unpriced)?;
+    Ok(priced.map(|priced| {
+        let used = priced.used.parts().map(|(part, amount)| json!({ "part": part, "amount": amount }));
+        let price = money(&priced.price.round_dp(PRICE_DIGITS).normalize().to_string(), &priced.currency);
+        json!({ "recorded": true, "used": used.collect::<Vec<_>>(), "price": price })
+    }))
 }
 
 fn unpriced(error: crate::metering::RecordError) -> Problem {
@@ -84,9 +95,13 @@ fn unpriced(error: crate::metering::RecordError) -> Problem {
 
 /// Who calls: the person's own subscription, without the limits of any key.
 async fn caller(app: &App, request: &Request, customer: &Customer) -> Result<ApiKey, Problem> {
-    let row = own(app, request, customer).await?;
-    let (prefix, name) = ("playground".to_owned(), "Playground".to_owned());
-    Ok(ApiKey { prefix, name, subscription: row.id, scopes: None, limits: Limits::default(), capture: false })
+    Ok(payer(&own(app, request, customer).await?))
+}
+
+/// The person's own subscription in the place of a key.
+pub(super) fn payer(row: &Subscription) -> ApiKey {
+    let (prefix, name) = (PLAYGROUND.to_owned(), "Playground".to_owned());
+    ApiKey { prefix, name, subscription: row.id, scopes: None, limits: Limits::default(), capture: false }
 }
 
 /// `POST /portal/subscriptions/{id}/playground/chat`; this and the next ones as their namesakes under `/v1`.

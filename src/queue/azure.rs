@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use azure_storage_queues::{PopReceipt, QueueClient, QueueServiceClient, QueueServiceClientBuilder};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 
-use super::{MAX_TEXT, Message, QueueError, QueueName, Queues};
+use super::{MAX_TEXT, Message, Peeked, QueueError, QueueName, Queues};
 use crate::foundation::azure_account::{AzureAccount, failure};
 
 #[derive(Debug)]
@@ -88,6 +89,24 @@ impl Queues for AzureQueues {
         self.queue(queue).pop_receipt_client(receipt(message)).delete().await.map(drop).map_err(translate)
     }
 
+    async fn peek(&self, queue: QueueName<'_>, max: usize) -> Result<Vec<Peeked>, QueueError> {
+        let max = u8::try_from(max.clamp(1, 32)).unwrap_or(1);
+        match self.queue(queue).peek_messages().number_of_messages(max).await {
+            Ok(answer) => {
+                let peeked = answer.messages.into_iter().map(|message| Peeked {
+                    id: message.message_id,
+                    text: text(message.message_text),
+                    // The service tells whole seconds.
+                    inserted: Timestamp::from_second(message.insertion_time.unix_timestamp()).unwrap_or_default(),
+                    dequeue_count: u32::try_from(message.dequeue_count).unwrap_or(u32::MAX),
+                });
+                Ok(peeked.collect())
+            }
+            Err(error) if queue_is_missing(&error) => Ok(Vec::new()),
+            Err(error) => Err(translate(error)),
+        }
+    }
+
     async fn depth(&self, queue: QueueName<'_>) -> Result<usize, QueueError> {
         match self.queue(queue).get_metadata().await {
             Ok(answer) => Ok(answer.approximate_messages_count),
@@ -102,12 +121,16 @@ fn receipt(message: &Message) -> PopReceipt {
 }
 
 /// Text that is not base64 was put there by hand, with another tool; it is passed on as it is.
+fn text(encoded: String) -> String {
+    let decoded = STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    decoded.unwrap_or(encoded)
+}
+
 fn received(message: azure_storage_queues::operations::Message) -> Message {
-    let decoded = STANDARD.decode(message.message_text.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     Message {
         id: message.message_id,
         receipt: message.pop_receipt,
-        text: decoded.unwrap_or(message.message_text),
+        text: text(message.message_text),
         dequeue_count: u32::try_from(message.dequeue_count).unwrap_or(u32::MAX),
     }
 }

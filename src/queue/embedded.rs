@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use rusqlite::params;
 use tokio::sync::Notify;
 
-use super::{MAX_TEXT, Message, QueueError, QueueName, Queues};
+use super::{MAX_TEXT, Message, Peeked, QueueError, QueueName, Queues};
 use crate::foundation::clock::Clock;
 use crate::store::{Database, StoreError};
 
@@ -143,6 +144,26 @@ impl Queues for EmbeddedQueues {
                 if changed == 1 { Ok(()) } else { Err(QueueError::Gone) }
             })
             .await
+    }
+
+    async fn peek(&self, queue: QueueName<'_>, max: usize) -> Result<Vec<Peeked>, QueueError> {
+        let (name, now, max) = (queue.to_owned(), self.now_plus(Duration::ZERO), max.clamp(1, 32) as i64);
+        let rows: Vec<(i64, String, i64, u32)> = self
+            .database
+            .read(move |connection| {
+                connection
+                    .prepare_cached("SELECT id, body, inserted, dequeued FROM messages WHERE queue = ?1 AND visible <= ?2 ORDER BY inserted, id LIMIT ?3")?
+                    .query_map(params![name, now, max], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+                    .collect()
+            })
+            .await?;
+        let peeked = |(id, text, inserted, dequeue_count): (i64, String, i64, u32)| Peeked {
+            id: id.to_string(),
+            text,
+            inserted: Timestamp::from_microsecond(inserted).unwrap_or_default(),
+            dequeue_count,
+        };
+        Ok(rows.into_iter().map(peeked).collect())
     }
 
     async fn depth(&self, queue: QueueName<'_>) -> Result<usize, QueueError> {

@@ -1,17 +1,19 @@
 //! The message queue: at least once, in no order, with a hiding time after each receipt, as Azure Queue Storage has
 //! it. Messages carry ids, not facts, so a lost or doubled one costs time and never money.
 //!
-//! Trying again, counting and the poison queue belong to whoever drives the functions: `host/poller.rs` under
-//! `serve`, the Functions host in Azure.
+//! Trying again, counting and setting aside belong to whoever drives the functions: `host/poller.rs` under `serve`, the
+//! Functions host in Azure. What was set aside is looked at and replayed by [`poison`].
 
 mod azure;
 pub mod contract;
 mod embedded;
+pub mod poison;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 pub use azure::AzureQueues;
@@ -29,6 +31,16 @@ pub struct Message {
     pub receipt: String,
     pub text: String,
     /// How often it has been received, this time included.
+    pub dequeue_count: u32,
+}
+
+/// A message that was looked at and not received: nobody can delete it by this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peeked {
+    pub id: String,
+    pub text: String,
+    pub inserted: Timestamp,
+    /// How often it has been received.
     pub dequeue_count: u32,
 }
 
@@ -70,6 +82,9 @@ pub trait Queues: Send + Sync + std::fmt::Debug {
     async fn renew(&self, queue: QueueName<'_>, message: &Message, hide: Duration) -> Result<Message, QueueError>;
 
     async fn delete(&self, queue: QueueName<'_>, message: &Message) -> Result<(), QueueError>;
+
+    /// Up to `max` (1 to 32) messages that could be received now, the oldest first; nothing is changed by it.
+    async fn peek(&self, queue: QueueName<'_>, max: usize) -> Result<Vec<Peeked>, QueueError>;
 
     /// How many messages there are, hidden and delayed ones included. On Azure approximate.
     async fn depth(&self, queue: QueueName<'_>) -> Result<usize, QueueError>;

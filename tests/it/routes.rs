@@ -25,6 +25,7 @@ fn path(route: &str, id: &str, endpoint: &str) -> String {
         .replace("{job}", "job_1")
         .replace("{endpoint}", endpoint)
         .replace("{action}", "delete")
+        .replace("{number}", "0")
         .replace("{token}", "abc")
 }
 
@@ -98,6 +99,23 @@ async fn every_route_keeps_out_who_does_not_belong() {
                     let elsewhere = [("x-csrf-token", csrf.as_str()), ("origin", "https://evil.example")];
                     assert_eq!(stranger.post_with(&path, &[], &elsewhere).await.status, 403, "{name}");
                     assert_eq!(stranger.post(&path, &[("csrf", &csrf)]).await.status, 403, "{name}: a form is no call");
+                }
+                Handler::CustomerUpload(_) => {
+                    assert_eq!(foreign, 403, "{name}: a form that is not ours");
+                    let csrf = stranger.get("/portal").await.fields("/sign-out")["csrf"].clone();
+                    assert_eq!(
+                        stranger.post(&path, &[("csrf", &csrf)]).await.status,
+                        403,
+                        "{name}: a form without files"
+                    );
+                    let cookie = format!("mediagenie-session={}", stranger.cookie("mediagenie-session").unwrap());
+                    let sent = |csrf: &str| {
+                        let form = reqwest::multipart::Form::new().text("csrf", csrf.to_owned());
+                        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+                        http.post(app.url(&path)).header("cookie", &cookie).multipart(form).send()
+                    };
+                    assert_eq!(sent("abc").await.unwrap().status(), 403, "{name}: a wrong token");
+                    assert_eq!(sent(&csrf).await.unwrap().status(), 404, "{name}: a foreign object does not exist");
                 }
                 Handler::Staff(least, _) => {
                     assert_eq!(foreign, 404, "{name}: customers do not learn that it exists");

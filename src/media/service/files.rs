@@ -1,5 +1,7 @@
 //! Files: uploaded piece by piece, kept until their end.
 
+mod posted;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +17,8 @@ use crate::foundation::problem::Problem;
 use crate::foundation::web::{Incoming, Request};
 use crate::media::model::file::{File, Upload, clean_name, content_type};
 use crate::media::repo;
+
+pub use posted::{list, receive};
 
 const CONTAINER: &str = "media-files";
 /// Unless the upload says otherwise, between an hour and this.
