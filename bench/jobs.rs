@@ -211,7 +211,7 @@ pub async fn measure() {
 }
 
 /// A recording of nearly ten hours: its head, and silence.
-async fn gigabyte() {
+pub async fn gigabyte() {
     let field = Field::start().await;
     let before = field.peak();
     let mut head = b"RIFF\xff\xff\xff\x3fWAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec();

@@ -1,7 +1,7 @@
 //! `cargo bench`: start, memory, package size, and the webhook beside a bare handler. Everything is measured in one run,
 //! pairs in turn, on loopback. The last lines are a Markdown table for the docs.
 //!
-//! `cargo bench -- webhook`, `cargo bench -- usage`, `cargo bench -- jobs` and `cargo bench -- ai` measure one part only; `ai 1` makes the AI API's
+//! `cargo bench -- webhook`, `cargo bench -- usage`, `cargo bench -- jobs` and `cargo bench -- ai` measure one part only (`gigabyte` the last part of jobs); `ai 1` makes the AI API's
 //! rounds one second long. `cargo bench -- ai-soak` is ten minutes of load on the AI API, and in no other run.
 //!
 //! `cargo bench -- bare PORT JWKS_URL KID` is the bare handler itself: warp, and nothing but the check of the same token.
@@ -56,6 +56,7 @@ fn main() {
         ["ai", seconds] => runtime.block_on(ai::measure(Duration::from_secs_f64(seconds.parse().unwrap()))),
         ["ai-soak"] => runtime.block_on(ai::soak()),
         ["jobs"] => runtime.block_on(jobs::measure()),
+        ["gigabyte"] => runtime.block_on(jobs::gigabyte()),
         ["usage"] => runtime.block_on(usage::measure()),
         ["webhook"] => runtime.block_on(measure()),
         _ => runtime.block_on(async {

@@ -266,11 +266,13 @@ impl Blobs for EmbeddedBlobs {
         let Some((info, file)) = self.find(container, name).await? else { return Ok(None) };
         let (start, end) = (range.start.min(info.length), range.end.min(info.length));
         let path = self.folder.join(file);
+        // Made here and not on the thread that reads: that one may rest for a while with what was freed of it elsewhere,
+        // and a gigabyte in pieces would leave its traces on all of them.
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or(0)];
         let bytes = blocking(move || {
             let mut input = File::open(path)?;
             input.seek(SeekFrom::Start(start))?;
-            let mut bytes = Vec::new();
-            input.take(end.saturating_sub(start)).read_to_end(&mut bytes)?;
+            input.read_exact(&mut bytes)?;
             Ok(bytes)
         })
         .await?;

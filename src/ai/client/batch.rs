@@ -2,11 +2,13 @@
 //! need no key.
 
 use http::StatusCode;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::speech::{Hearing, number, text};
-use super::{AiClient, UpstreamError, object};
+use super::speech::{Hearing, number};
+use super::{AiClient, UpstreamError, object, whole};
 use crate::ai::model::deployments::Deployment;
 use crate::ai::model::transcript::{Phrase, Transcript, Word, locale};
 
@@ -59,7 +61,7 @@ impl AiClient {
         hearing: &Hearing,
     ) -> Result<String, UpstreamError> {
         let mut properties = json!({
-            "timeToLiveHours": KEPT_HOURS, "wordLevelTimestampsEnabled": true, "profanityFilterMode": "None",
+            "timeToLiveHours": KEPT_HOURS, "wordLevelTimestampsEnabled": hearing.words, "profanityFilterMode": "None",
             "punctuationMode": "DictatedAndAutomatic",
         });
         if hearing.language.is_empty() {
@@ -154,7 +156,7 @@ impl AiClient {
         let Some(report) = content("TranscriptionReport") else {
             return Err(UpstreamError::unreadable("it has no report"));
         };
-        let report = self.linked(&report).await?;
+        let report: Value = self.linked(&report).await?;
         let detail = &report["details"][0];
         if detail["status"] == "Failed" || number(&report["failedTranscriptionsCount"]) > 0 {
             return Ok(Progress::Failed(explained(&detail["errorMessage"])));
@@ -162,21 +164,19 @@ impl AiClient {
         let Some(transcript) = content("Transcription") else {
             return Err(UpstreamError::unreadable("it has no transcript"));
         };
-        let found = self.linked(&transcript).await?;
-        if !found["recognizedPhrases"].is_array() {
-            return Err(UpstreamError::unreadable("its transcript has no phrases"));
-        }
-        Ok(Progress::Done(read(&found)))
+        let found: Found = self.linked(&transcript).await?;
+        Ok(Progress::Done(found.into()))
     }
 
     /// What is behind a link that carries its own signature; our key does not go there.
-    async fn linked(&self, address: &str) -> Result<Value, UpstreamError> {
+    async fn linked<T: DeserializeOwned>(&self, address: &str) -> Result<T, UpstreamError> {
         let response = self.http.get(address).send().await.map_err(UpstreamError::passing)?;
         if !response.status().is_success() {
             let status = Some(response.status());
             return Err(UpstreamError::Passing { status, wait: None, message: "a result file".to_owned() });
         }
-        object(response).await
+        let bytes = whole(response).await?;
+        serde_json::from_slice(&bytes).map_err(|error| UpstreamError::Unreadable(format!("a result file: {error}")))
     }
 }
 
@@ -185,47 +185,115 @@ fn explained(message: &Value) -> String {
     if text.is_empty() { "The service could not transcribe it.".to_owned() } else { text }
 }
 
-/// Milliseconds, whichever way they are told.
-fn ms(value: &Value, name: &str) -> u64 {
-    match &value[format!("{name}Milliseconds")] {
-        Value::Null => number(&value[format!("{name}InTicks")]) / TICKS,
-        told => number(told),
+/// The file of a transcript, as far as it is read: hours of speech are many megabytes, and many times as much as a tree of
+/// values.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    recognized_phrases: Vec<FoundPhrase>,
+    #[serde(default)]
+    duration_milliseconds: Value,
+    #[serde(default)]
+    duration_in_ticks: Value,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FoundPhrase {
+    recognition_status: Option<String>,
+    locale: Option<String>,
+    speaker: Option<u64>,
+    #[serde(flatten)]
+    span: Span,
+    #[serde(default)]
+    n_best: Vec<Best>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Best {
+    confidence: Option<f64>,
+    #[serde(default)]
+    display: String,
+    words: Option<Vec<FoundWord>>,
+    display_words: Option<Vec<FoundWord>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FoundWord {
+    display_text: Option<String>,
+    word: Option<String>,
+    #[serde(flatten)]
+    span: Span,
+}
+
+/// When something was said. Some results tell milliseconds, some ticks, some both.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Span {
+    offset_milliseconds: Value,
+    offset_in_ticks: Value,
+    duration_milliseconds: Value,
+    duration_in_ticks: Value,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        let none = || Value::Null;
+        Self {
+            offset_milliseconds: none(),
+            offset_in_ticks: none(),
+            duration_milliseconds: none(),
+            duration_in_ticks: none(),
+        }
     }
 }
 
-fn read(found: &Value) -> Transcript {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let span = |value: &Value| {
-        let from = ms(value, "offset");
-        (from, from + ms(value, "duration"))
-    };
-    let word = |value: &Value| {
-        let (from_ms, to_ms) = span(value);
-        let said = value["displayText"].as_str().or_else(|| value["word"].as_str());
-        Word { text: said.unwrap_or_default().to_owned(), from_ms, to_ms }
-    };
-    let phrase = |value: &Value| {
-        let (from_ms, to_ms) = span(value);
-        let best = &value["nBest"][0];
-        let words = if best["displayWords"].is_array() { &best["displayWords"] } else { &best["words"] };
-        Phrase {
-            text: text(&best["display"]),
+fn ms(milliseconds: &Value, ticks: &Value) -> u64 {
+    if milliseconds.is_null() { number(ticks) / TICKS } else { number(milliseconds) }
+}
+
+impl Span {
+    fn read(&self) -> (u64, u64) {
+        let from = ms(&self.offset_milliseconds, &self.offset_in_ticks);
+        (from, from + ms(&self.duration_milliseconds, &self.duration_in_ticks))
+    }
+}
+
+impl From<FoundWord> for Word {
+    fn from(word: FoundWord) -> Self {
+        let (from_ms, to_ms) = word.span.read();
+        Self { text: word.display_text.or(word.word).unwrap_or_default(), from_ms, to_ms }
+    }
+}
+
+impl From<FoundPhrase> for Phrase {
+    fn from(phrase: FoundPhrase) -> Self {
+        let (from_ms, to_ms) = phrase.span.read();
+        let best = phrase.n_best.into_iter().next().unwrap_or_default();
+        let words = best.display_words.or(best.words).unwrap_or_default();
+        Self {
+            text: best.display,
             from_ms,
             to_ms,
-            speaker: value["speaker"].as_u64(),
-            confidence: best["confidence"].as_f64(),
-            words: list(words).iter().map(word).collect(),
+            speaker: phrase.speaker,
+            confidence: best.confidence,
+            words: words.into_iter().map(Word::from).collect(),
         }
-    };
-    let recognized = list(&found["recognizedPhrases"]);
-    let heard = recognized.iter().filter(|phrase| phrase["recognitionStatus"].as_str().is_none_or(|s| s == "Success"));
-    let mut phrases: Vec<Phrase> = heard.map(phrase).collect();
-    // Several channels come interleaved.
-    phrases.sort_by_key(|phrase| phrase.from_ms);
-    Transcript {
-        language: text(&recognized.first().unwrap_or(&Value::Null)["locale"]),
-        phrases,
-        duration_ms: ms(found, "duration"),
+    }
+}
+
+impl From<Found> for Transcript {
+    fn from(found: Found) -> Self {
+        let duration_ms = ms(&found.duration_milliseconds, &found.duration_in_ticks);
+        let language = found.recognized_phrases.first().and_then(|phrase| phrase.locale.clone()).unwrap_or_default();
+        let heard =
+            |phrase: &FoundPhrase| phrase.recognition_status.as_deref().is_none_or(|status| status == "Success");
+        let mut phrases: Vec<Phrase> = found.recognized_phrases.into_iter().filter(heard).map(Phrase::from).collect();
+        // Several channels come interleaved.
+        phrases.sort_by_key(|phrase| phrase.from_ms);
+        Self { language, phrases, duration_ms }
     }
 }
 
@@ -241,7 +309,7 @@ mod tests {
             { "recognitionStatus": "Failure", "offsetInTicks": 0, "nBest": [] },
             { "offsetInTicks": 700_000, "durationInTicks": 15_900_000, "nBest": [{ "display": "Eins." }] },
         ] });
-        let read = read(&found);
+        let read = Transcript::from(serde_json::from_value::<Found>(found).unwrap());
         assert_eq!((read.duration_ms, read.language.as_str(), read.text().as_str()), (2_580, "de-DE", "Eins. Zwei."));
         assert_eq!(
             (read.phrases[0].from_ms, read.phrases[0].to_ms, read.phrases[1].words[0].to_ms),

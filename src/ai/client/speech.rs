@@ -25,6 +25,8 @@ pub struct Hearing {
     pub speakers: bool,
     /// Into English.
     pub translate: bool,
+    /// When each word was said.
+    pub words: bool,
 }
 
 impl AiClient {

@@ -221,20 +221,28 @@ pub fn hearing(kind: Kind, fields: &[(String, String)]) -> Result<(Format, Heari
         prompt: field(fields, "prompt").to_owned(),
         speakers: format == Format::DiarizedJson,
         translate: kind == Kind::Translation,
+        words: wants_words(fields),
     };
     Ok((format, hearing))
 }
 
 /// A transcript as those fields want it.
 pub fn rendered(transcript: &Transcript, kind: Kind, format: Format, fields: &[(String, String)]) -> String {
-    let has = |value: &str| fields.iter().any(|(name, text)| name == "timestamp_granularities[]" && text == value);
-    let words = has("word");
+    let words = wants_words(fields);
     transcript.render(Wanted {
         format,
         task: if kind == Kind::Translation { "translate" } else { "transcribe" },
         words,
-        segments: !words || has("segment"),
+        segments: !words || granularity(fields, "segment"),
     })
+}
+
+fn granularity(fields: &[(String, String)], value: &str) -> bool {
+    fields.iter().any(|(name, text)| name == "timestamp_granularities[]" && text == value)
+}
+
+fn wants_words(fields: &[(String, String)]) -> bool {
+    granularity(fields, "word")
 }
 
 /// The form as it came, to a service that speaks as OpenAI does.

@@ -12,7 +12,8 @@ use crate::foundation::problem::Problem;
 use crate::store::StoreError;
 
 /// Writes an event down, once however often it is called with the same owner, kind, subject and time, and has it delivered
-/// to the endpoints that want it now. Whoever calls it again after a failure loses nothing.
+/// to the endpoints that want it now. Whoever calls it again after a failure loses nothing. Where an owner has no endpoint
+/// at all, there is nobody to tell, now or later.
 pub async fn announce(
     app: &App,
     owner: &Owner,
@@ -31,7 +32,11 @@ pub async fn tell(app: &App, mut event: Event) -> Result<EventId, Problem> {
     let known = match repo::event(app, &owner, &id).await? {
         Some((known, _)) => known,
         None => {
-            let live = repo::endpoints(app, &owner).await?.into_iter().filter(|endpoint| endpoint.disabled.is_none());
+            let endpoints = repo::endpoints(app, &owner).await?;
+            if endpoints.is_empty() {
+                return Ok(id);
+            }
+            let live = endpoints.into_iter().filter(|endpoint| endpoint.disabled.is_none());
             let wants = live.filter(|endpoint| endpoint.wants(event.kind, &event.subject));
             event.to = wants.map(|endpoint| endpoint.id).collect();
             // Nobody listens: it is kept only for who will recover it.

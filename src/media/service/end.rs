@@ -35,13 +35,24 @@ pub async fn end(app: &Arc<App>, mut job: Job, etag: Etag) -> Result<(), Problem
     }
     job.next = job.items;
     assemble::assemble(app, &mut job).await?;
+    let turn = job.turn.clone();
     job.end(app.clock.now());
-    match repo::save_job(app, &job, etag).await {
+    let mut saved = repo::save_job(app, &job, etag).await;
+    if matches!(saved, Err(StoreError::Precondition))
+        && let Some((stored, etag)) = repo::job(app, job.subscription, &job.id).await?
+        && stored.state == State::Cancelling
+        && stored.turn == turn
+    {
+        // Somebody asked for its end meanwhile.
+        job.state = State::Cancelled;
+        saved = repo::save_job(app, &job, etag).await;
+    }
+    match saved {
         Ok(_) => {
             tracing::info!(job = %job.id, state = ?job.state, succeeded = job.succeeded, failed = job.failed, "a media job is over");
             tell(app, &job).await
         }
-        // The next message ends it.
+        // The turn is another one's, who ends it.
         Err(StoreError::Precondition) => jobs::send(app, job.subscription, &job.id, Duration::ZERO).await,
         Err(error) => Err(error.into()),
     }

@@ -94,9 +94,12 @@ async fn turn(app: &Arc<App>, subscription: SubscriptionId, id: &JobId, holder: 
         let Some(Sliced { items, wait }) = held(app, &mut job, &mut etag).await? else { return Ok(()) };
         job.count(&items);
         job.setbacks = 0;
+        if job.is_worked_off() {
+            return end::end(app, job, etag).await;
+        }
         let now = app.clock.now();
         let later = wait.map_or(SignedDuration::ZERO, |wait| SignedDuration::try_from(wait).unwrap_or_default());
-        let on = wait.is_none() && (job.is_worked_off() || now.duration_since(began) < LONG);
+        let on = wait.is_none() && now.duration_since(began) < LONG;
         job.due = now + later + FORGOTTEN;
         job.turn = if on { job.turn.take().map(|turn| Turn { until: now + HELD, ..turn }) } else { None };
         etag = match keep(app, &mut job, etag).await? {
