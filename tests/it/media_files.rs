@@ -102,6 +102,21 @@ async fn a_plan_limits_the_size_and_the_types_of_files() {
 }
 
 #[tokio::test]
+async fn a_declared_length_of_fifty_gigabytes_is_refused_before_it_is_sent() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (app, _, program) = start().await;
+    let mut stream = tokio::net::TcpStream::connect(app.address.trim_start_matches("http://")).await.unwrap();
+    let head = format!(
+        "POST /v1/files HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: 50000000000\r\n\r\n--b\r\n",
+        program.key
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413");
+}
+
+#[tokio::test]
 async fn stored_bytes_are_recorded_for_each_hour_that_they_were_there() {
     let (app, id, program) = start().await;
     let day = |text: &str| text.parse::<jiff::Timestamp>().unwrap();

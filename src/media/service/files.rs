@@ -34,6 +34,9 @@ const PIECE: u64 = 1024 * 1024;
 const HELD: u64 = 4 * 1024 * 1024;
 /// A copy of what was at a customer's address is needed for so long at most.
 const COPY: SignedDuration = SignedDuration::from_hours(26);
+/// What is a little too large is read on and thrown away: most clients look for our answer only after they have sent
+/// everything.
+const READ_ON: u64 = 64 * 1024 * 1024;
 /// A direct upload may be written for so long after it became a file.
 pub const OPEN: SignedDuration = SignedDuration::from_hours(2);
 /// The purpose of results.
@@ -113,6 +116,11 @@ pub async fn upload(
         .map_err(|_| wrong("The body must be multipart/form-data, with a file.".to_owned()))?;
     let limits = whole::file_limits(app, subscription).await?;
     let largest = largest(app, &limits);
+    // What says itself that it is too large need not be sent.
+    let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > largest.saturating_add(READ_ON)) {
+        return Err(too_large(largest).field("file"));
+    }
     let mut parts = multer::Multipart::new(body, boundary);
     let unread = |error: multer::Error| match error {
         // What our own reading of the body found wrong.
