@@ -77,7 +77,7 @@ pub async fn content(app: Arc<App>, request: Request, key: ApiKey) -> Result<Res
 
 /// `GET /media/links/{token}`: a file, to a service that was given its address.
 pub async fn linked(app: Arc<App>, request: Request) -> Result<Response, Problem> {
-    let (subscription, file) = files::linked(&app, request.param("token")).await?;
+    let (subscription, file) = files::recordings::linked(&app, request.param("token")).await?;
     let mut response = respond(StatusCode::OK, "application/octet-stream", Vec::new());
     response = with_header(response, header::CONTENT_LENGTH, &file.bytes.to_string());
     response = with_header(response, header::CACHE_CONTROL, "private, no-store");

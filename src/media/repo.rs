@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::model::file::{File, Upload};
+use super::model::file::{DirectUpload, File};
 use super::model::job::{Item, Job};
 use crate::app::App;
 use crate::foundation::hex::hex;
@@ -48,10 +48,14 @@ fn newest(id: &str) -> String {
     tail.chars().map(|c| c.to_digit(16).and_then(|digit| char::from_digit(15 - digit, 16)).unwrap_or(c)).collect()
 }
 
-/// Names a file. Its end is written down first, so that nothing is kept for ever.
+/// Writes down when a file ends, so that nothing is kept for ever: before its bytes are there.
+pub async fn list_end(app: &App, subscription: SubscriptionId, id: &FileId, end: Timestamp) -> Result<(), StoreError> {
+    let line = Write::upsert(format!("{subscription}:{id}"), &())?;
+    app.rows.write(ENDS, &hour(end + SignedDuration::from_hours(1)), vec![line]).await.map(drop)
+}
+
+/// Names a file whose bytes, and whose end, are there.
 pub async fn save_file(app: &App, subscription: SubscriptionId, file: &File) -> Result<(), StoreError> {
-    let line = format!("{subscription}:{}", file.id);
-    app.rows.write(ENDS, &hour(file.expires + SignedDuration::from_hours(1)), vec![Write::upsert(line, &())?]).await?;
     let owners = || app.media.owners.lock().unwrap_or_else(PoisonError::into_inner);
     if !owners().contains(&subscription) {
         // For good: whoever has had files once is asked for each hour.
@@ -78,15 +82,14 @@ pub async fn set_metered_until(app: &App, at: Timestamp) -> Result<(), StoreErro
 }
 
 /// A direct upload, with the end of what it may leave behind.
-pub async fn save_upload(app: &App, subscription: SubscriptionId, upload: &Upload) -> Result<(), StoreError> {
-    let line = format!("{subscription}:{}", upload.id);
-    app.rows.write(ENDS, &hour(upload.until + SignedDuration::from_hours(1)), vec![Write::upsert(line, &())?]).await?;
+pub async fn save_upload(app: &App, subscription: SubscriptionId, upload: &DirectUpload) -> Result<(), StoreError> {
+    list_end(app, subscription, &upload.id, upload.until).await?;
     let row = Write::upsert(upload.id.to_string(), upload)?;
     app.rows.write(UPLOADS, &subscription.to_string(), vec![row]).await.map(drop)
 }
 
-pub async fn upload(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<Option<Upload>, StoreError> {
-    let found = store::load::<Upload>(&*app.rows, UPLOADS, &subscription.to_string(), id.as_str()).await?;
+pub async fn upload(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<Option<DirectUpload>, StoreError> {
+    let found = store::load::<DirectUpload>(&*app.rows, UPLOADS, &subscription.to_string(), id.as_str()).await?;
     Ok(found.map(|(upload, _)| upload).filter(|upload| upload.until > app.clock.now()))
 }
 

@@ -244,6 +244,12 @@ async fn a_bad_job_is_refused_before_it_is_queued() {
         (json!({ "model": "nothing" }), "model", 404),
         (json!({ "options": { "features": "faces" } }), "features", 400),
         (json!({ "options": { "features": { "deep": 1 } } }), "options", 400),
+        (json!({ "options": { "features": "tags", "feature": "x" } }), "options", 400),
+        (
+            json!({ "kind": "speech", "options": { "voice": "alloy", "speed": "9" }, "input": { "text": "x" } }),
+            "speed",
+            400,
+        ),
         (json!({ "input": {} }), "input", 400),
         (json!({ "input": { "items": [] } }), "input", 400),
         (json!({ "input": { "items": [{}] } }), "input", 400),

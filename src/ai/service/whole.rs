@@ -53,6 +53,11 @@ pub fn check_format(format: &str) -> Result<(), Problem> {
     hearing::format(format).map(drop)
 }
 
+/// `body` is OpenAI's request.
+pub fn check_speech(body: Value) -> Result<(), Problem> {
+    speaking::speech(body).map(drop)
+}
+
 pub fn check_features(features: &str) -> Result<(), Problem> {
     vision::features(features.split(',')).map(drop)
 }

@@ -25,7 +25,7 @@ pub struct File {
 
 /// A direct upload that is under way.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Upload {
+pub struct DirectUpload {
     pub id: FileId,
     pub name: String,
     pub purpose: String,

@@ -108,6 +108,8 @@ pub struct Batch {
     pub name: String,
     pub duration_ms: u64,
     pub source: FileId,
+    /// How often it has been handed over, and failed there.
+    pub failed: u32,
     /// None: it is about to be handed over, or was by somebody who died.
     pub under: Option<Transcription>,
 }
@@ -246,7 +248,12 @@ impl Job {
 
     /// The options as the fields of OpenAI's form.
     pub fn fields(&self) -> Vec<(String, String)> {
-        self.options.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+        // A list is a field for each of its members.
+        let each = |name: &str, value: &str| {
+            let values = if name.ends_with("[]") { value.split(',').collect() } else { vec![value] };
+            values.into_iter().map(|value| (name.to_owned(), value.to_owned())).collect::<Vec<_>>()
+        };
+        self.options.iter().flat_map(|(name, value)| each(name, value)).collect()
     }
 
     /// Of speech.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::files;
+use super::files::{self, recordings};
 use super::work::{Step, payer};
 use crate::ai::Unanswered;
 use crate::ai::batches::{self, Outcome, Recording};
@@ -19,7 +19,7 @@ use crate::media::repo;
 /// A service that has not begun, or not ended, after so long is not waited for any more.
 const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 /// How often a recording is handed over.
-const TRIES: u32 = 3;
+const TIMES: u32 = 3;
 /// Before it is handed over again.
 const AGAIN: Duration = Duration::from_secs(30);
 /// How often a transcription is asked about: often at first, then once a minute (AI services contract 2.4).
@@ -50,6 +50,7 @@ pub async fn hand_over(
         name: source.name.clone(),
         duration_ms,
         source: source.id.clone(),
+        failed: 0,
         under: None,
     };
     item.batch = Some(batch);
@@ -60,10 +61,10 @@ pub async fn hand_over(
 async fn submit(app: &Arc<App>, job: &Job, call: &str, item: &mut Item, again: bool) -> Result<Step, Unanswered> {
     let Some(batch) = &mut item.batch else { return Err(Problem::internal("nothing is to be handed over").into()) };
     let file = files::find(app, job.subscription, batch.source.as_str()).await?;
-    let address = files::link(app, job.subscription, &file, LONGEST).await?;
+    let address = recordings::link(app, job.subscription, &file, LONGEST).await?;
     let (key, fields) = (payer(job), job.fields());
-    // Each try has a name of its own, or one that failed would be found again.
-    let name = format!("{call}.{}", item.tries);
+    // Each has a name of its own, or one that failed would be found again.
+    let name = format!("{call}.{}", batch.failed);
     let under = batches::submit(app, &recording(call, &key, job, batch, &fields), &name, &address, again).await?;
     batch.under = Some(under);
     Ok(Step::Waiting(Duration::from_secs(SOONEST.as_secs().unsigned_abs())))
@@ -86,11 +87,10 @@ pub async fn go_on(app: &Arc<App>, job: &Job, call: &str, item: &mut Item) -> Re
             Ok(Step::Waiting(Duration::from_secs(wait.as_secs().unsigned_abs())))
         }
         // That it could not fetch the recording just then is one of its reasons.
-        Outcome::Failed(text) if item.tries < TRIES => {
+        Outcome::Failed(text) if batch.failed + 1 < TIMES => {
             tracing::info!(call, text, "a transcription failed; the recording is handed over again");
             batches::discard(app, &recording, under).await;
-            item.tries += 1;
-            item.batch = Some(Batch { under: None, ..batch });
+            item.batch = Some(Batch { under: None, failed: batch.failed + 1, ..batch });
             Ok(Step::Waiting(AGAIN))
         }
         Outcome::Failed(text) => failed("upstream_rejected", text),

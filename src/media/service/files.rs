@@ -1,6 +1,9 @@
 //! Files: uploaded piece by piece, kept until their end.
 
+pub mod direct;
+pub mod limits;
 mod posted;
+pub mod recordings;
 
 use std::sync::Arc;
 
@@ -9,20 +12,20 @@ use futures_util::StreamExt as _;
 use http::{StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::ai::whole::{self, FileLimits, Pieces, Sound, Stored};
+use crate::ai::whole::{self, Pieces};
 use crate::app::App;
-use crate::blobs::{Access, BlobError, BlobWriter};
+use crate::blobs::{BlobError, BlobWriter};
 use crate::foundation::ids::{FileId, SubscriptionId};
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Incoming, Request};
-use crate::media::model::file::{File, Upload, clean_name, content_type};
+use crate::media::model::file::{File, clean_name, content_type};
 use crate::media::repo;
+
+use limits::{LONGEST, check_type, empty, largest, lifetime, too_large};
 
 pub use posted::{list, receive};
 
 const CONTAINER: &str = "media-files";
-/// Unless the upload says otherwise, between an hour and this.
-const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How far back the first run of the timer looks.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(48);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -30,15 +33,9 @@ const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const HEAD: usize = 512;
 /// Bytes of a file in memory, where it is read piece by piece.
 const PIECE: u64 = 1024 * 1024;
-/// Files up to here are held whole while they are worked on.
-const HELD: u64 = 4 * 1024 * 1024;
-/// A copy of what was at a customer's address is needed for so long at most.
-const COPY: SignedDuration = SignedDuration::from_hours(26);
 /// What is a little too large is read on and thrown away: most clients look for our answer only after they have sent
 /// everything.
 const READ_ON: u64 = 64 * 1024 * 1024;
-/// A direct upload may be written for so long after it became a file.
-pub const OPEN: SignedDuration = SignedDuration::from_hours(2);
 /// The purpose of results.
 const RESULT: &str = "media_output";
 
@@ -98,6 +95,8 @@ impl Writing {
             expires,
             direct: false,
         };
+        // Its end first: should this die before the row is there, the bytes are removed all the same.
+        repo::list_end(app, subscription, &file.id, file.expires).await?;
         self.writer.finish().await.map_err(unavailable)?;
         repo::save_file(app, subscription, &file).await?;
         Ok(file)
@@ -165,89 +164,6 @@ pub async fn upload(
     writing.finish(app, subscription, &name, purpose, app.clock.now() + lifetime).await
 }
 
-/// The largest file that a subscription may have, in bytes.
-pub fn largest(app: &App, limits: &FileLimits) -> u64 {
-    let most = app.settings.media_file_limit;
-    limits.mib.map_or(most, |mib| most.min(mib.saturating_mul(1024 * 1024)))
-}
-
-pub fn too_large(largest: u64) -> Problem {
-    let title = format!("The file is larger than {} MiB.", largest / 1024 / 1024);
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "file_too_large", title)
-}
-
-pub fn empty() -> Problem {
-    Problem::bad_request("empty_file", "The file is empty.").field("file")
-}
-
-fn check_type(limits: &FileLimits, content_type: &str) -> Result<(), Problem> {
-    if limits.allows(content_type) {
-        return Ok(());
-    }
-    let title = format!("Files of the type {content_type} are not part of this plan.");
-    let remedy = format!("It takes {}.", limits.types.join(", "));
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "file_type_not_allowed", title).remedy(remedy).field("file"))
-}
-
-/// How long a file is kept: so many seconds, or as long as files are.
-pub fn lifetime(seconds: Option<&str>) -> Result<SignedDuration, Problem> {
-    let Some(text) = seconds else { return Ok(LONGEST) };
-    let seconds = text.trim().parse().ok().filter(|seconds| (3600..=LONGEST.as_secs()).contains(seconds));
-    seconds.map(SignedDuration::from_secs).ok_or_else(|| {
-        let title = "A file is kept from 3,600 to 2,592,000 seconds.";
-        Problem::bad_request("invalid_value", title).field("expires_after")
-    })
-}
-
-/// Where the customer may put the bytes of a file to be; None where the storage takes none but ours.
-pub async fn upload_link(
-    app: &App,
-    subscription: SubscriptionId,
-    id: &FileId,
-    until: Timestamp,
-) -> Result<Option<String>, Problem> {
-    let (now, name) = (app.clock.now(), blob(subscription, id));
-    app.blobs.link(CONTAINER, &name, Access::Create, now, until).await.map_err(unavailable)
-}
-
-/// How many bytes the storage has of a file.
-pub async fn stored(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<Option<u64>, Problem> {
-    let info = app.blobs.info(CONTAINER, &blob(subscription, id)).await.map_err(unavailable)?;
-    Ok(info.map(|info| info.length))
-}
-
-/// What was put into the storage becomes a file.
-pub async fn adopt(
-    app: &App,
-    subscription: SubscriptionId,
-    upload: &Upload,
-    bytes: u64,
-    limits: &FileLimits,
-) -> Result<File, Problem> {
-    let Upload { id, name, purpose, expires, .. } = upload.clone();
-    let mut file =
-        File { id, name, purpose, bytes, content_type: String::new(), created: app.clock.now(), expires, direct: true };
-    let head = read(app, subscription, &file, 0..HEAD as u64).await?;
-    content_type(&head, &file.name).clone_into(&mut file.content_type);
-    if let Err(problem) = check_type(limits, &file.content_type) {
-        delete(app, subscription, &file.id).await?;
-        return Err(problem);
-    }
-    repo::save_file(app, subscription, &file).await?;
-    Ok(file)
-}
-
-/// A file that somebody else may still write, with the length that it really has.
-pub async fn checked(app: &App, subscription: SubscriptionId, mut file: File) -> Result<File, Problem> {
-    let bytes = stored(app, subscription, &file.id).await?.unwrap_or(0);
-    if bytes != file.bytes {
-        tracing::warn!(file = %file.id, %subscription, bytes, "a direct upload was written again after it was a file");
-        file.bytes = bytes;
-        repo::save_file(app, subscription, &file).await?;
-    }
-    Ok(file)
-}
-
 /// A field of a few characters.
 async fn small(part: &mut multer::Field<'_>) -> Result<String, multer::Error> {
     let mut text = Vec::new();
@@ -268,81 +184,6 @@ pub async fn keep(
     let mut writing = begin(app, subscription, id).await?;
     writing.write(bytes).await?;
     writing.keep(app, subscription, name).await
-}
-
-/// A copy of what is at an address that a customer names, for a day: it is too large to be held in memory.
-pub async fn fetch(
-    app: &App,
-    subscription: SubscriptionId,
-    id: FileId,
-    address: &str,
-    largest: u64,
-) -> Result<File, Problem> {
-    let mut pieces = whole::open(app, address, largest).await?;
-    let mut writing = begin(app, subscription, id).await?;
-    while let Some(piece) = pieces.next().await {
-        writing.write(piece?).await?;
-    }
-    let name = address.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-    writing.finish(app, subscription, name, "media_input", app.clock.now() + COPY).await
-}
-
-/// An address by which a service reads a file without a key of ours: the storage's own, else one of ours.
-pub async fn link(
-    app: &App,
-    subscription: SubscriptionId,
-    file: &File,
-    lifetime: SignedDuration,
-) -> Result<String, Problem> {
-    let (now, name) = (app.clock.now(), blob(subscription, &file.id));
-    let until = (now + lifetime).min(file.expires);
-    if let Some(link) = app.blobs.link(CONTAINER, &name, Access::Read, now, until).await.map_err(unavailable)? {
-        return Ok(link);
-    }
-    let token = app.random.token();
-    repo::save_link(app, &token, &repo::Link { subscription, file: file.id.clone(), until }).await?;
-    Ok(app.settings.absolute(&format!("/media/links/{token}")))
-}
-
-/// What an address of ours leads to, while it is valid.
-pub async fn linked(app: &App, token: &str) -> Result<(SubscriptionId, File), Problem> {
-    let link = repo::link(app, token).await?.filter(|link| link.until > app.clock.now());
-    let Some(link) = link else { return Err(Problem::not_found()) };
-    let file = repo::file(app, link.subscription, &link.file).await?.ok_or_else(Problem::not_found)?;
-    Ok((link.subscription, file))
-}
-
-/// A file of a customer that is read as it is needed.
-#[derive(Debug)]
-struct Kept {
-    app: Arc<App>,
-    subscription: SubscriptionId,
-    file: File,
-    runtime: tokio::runtime::Handle,
-}
-
-impl Stored for Kept {
-    fn length(&self) -> u64 {
-        self.file.bytes
-    }
-
-    fn read_at(&self, at: u64) -> std::io::Result<Bytes> {
-        let piece = read(&self.app, self.subscription, &self.file, at..self.file.bytes.min(at + PIECE));
-        self.runtime.block_on(piece).map_err(|problem| std::io::Error::other(problem.to_string()))
-    }
-
-    fn pieces(&self) -> Pieces {
-        pieces(Arc::clone(&self.app), self.subscription, self.file.clone(), 0..self.file.bytes)
-    }
-}
-
-/// The sound of a file: here where it is small, else as it is needed.
-pub async fn sound(app: &Arc<App>, subscription: SubscriptionId, file: &File) -> Result<Sound, Problem> {
-    if file.bytes <= HELD {
-        return Ok(Sound::Whole(read(app, subscription, file, 0..file.bytes).await?));
-    }
-    let (app, file, runtime) = (Arc::clone(app), file.clone(), tokio::runtime::Handle::current());
-    Ok(Sound::Stored(Arc::new(Kept { app, subscription, file, runtime })))
 }
 
 /// The file of an id, if the subscription has it.

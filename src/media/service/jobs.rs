@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use rust_decimal::Decimal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::files;
@@ -37,7 +37,7 @@ fn wrong(field: &'static str, text: impl Into<String>) -> Problem {
 
 /// Sends the message that lets somebody go on with a job.
 pub async fn send(app: &App, subscription: SubscriptionId, job: &JobId, delay: Duration) -> Result<(), Problem> {
-    let text = serde_json::json!({ "subscription": subscription, "job": job }).to_string();
+    let text = json!({ "subscription": subscription, "job": job }).to_string();
     Ok(app.queues.send(QUEUE, &text, delay).await?)
 }
 
@@ -112,8 +112,29 @@ async fn inputs(
     Ok(found)
 }
 
+/// OpenAI's request for a piece of text.
+pub fn spoken(options: &BTreeMap<String, String>, text: &str) -> Value {
+    let mut body = json!({ "input": text, "response_format": "mp3" });
+    for (name, value) in options {
+        body[name] = match value.parse::<f64>() {
+            Ok(number) if name == "speed" => json!(number),
+            _ => value.clone().into(),
+        };
+    }
+    body
+}
+
 fn check_options(kind: Kind, options: &BTreeMap<String, String>) -> Result<(), Problem> {
     let get = |name: &str| options.get(name).map_or("", String::as_str);
+    let known: &[&str] = match kind {
+        Kind::Transcription => &["response_format", "language", "prompt", "temperature", "timestamp_granularities[]"],
+        Kind::Speech => &["voice", "response_format", "speed", "instructions"],
+        Kind::ImageAnalysis => &["features", "language"],
+    };
+    if let Some(other) = options.keys().find(|name| !known.contains(&name.as_str())) {
+        let title = format!("There is no option `{other}` here.");
+        return Err(wrong("options", title).remedy(format!("There are {}.", known.join(", "))));
+    }
     match kind {
         Kind::Transcription => whole::check_format(get("response_format")),
         Kind::Speech => {
@@ -124,7 +145,7 @@ fn check_options(kind: Kind, options: &BTreeMap<String, String>) -> Result<(), P
             if get("voice").is_empty() {
                 return Err(wrong("voice", "`options.voice` is missing."));
             }
-            Ok(())
+            whole::check_speech(spoken(options, "x"))
         }
         Kind::ImageAnalysis => whole::check_features(get("features")),
     }

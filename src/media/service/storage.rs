@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::files;
+use super::files::direct;
 use crate::ai::whole;
 use crate::app::App;
 use crate::foundation::ids::SubscriptionId;
@@ -28,6 +28,10 @@ pub async fn meter(app: &Arc<App>) -> Result<usize, Problem> {
         - SignedDuration::from_secs(now.as_second().rem_euclid(HOUR.as_secs()))
         - SignedDuration::from_nanos(i64::from(now.subsec_nanosecond()));
     let last = repo::metered_until(app).await?.unwrap_or(this - HOUR);
+    if last < this - FURTHEST {
+        let hours = (this - FURTHEST).duration_since(last).as_hours();
+        tracing::error!(hours, "stored files of these hours are not billed: the ledger takes no usage so old");
+    }
     let (mut from, mut recorded) = (last.max(this - FURTHEST), 0);
     while from < this {
         for subscription in repo::owners(app).await? {
@@ -46,8 +50,8 @@ async fn record(app: &Arc<App>, subscription: SubscriptionId, meter: &str, from:
     loop {
         let (page, more) = repo::all_files(app, subscription, after.as_deref(), 500).await?;
         for mut file in page.iter().cloned() {
-            if file.direct && file.created + files::OPEN > from {
-                file = files::checked(app, subscription, file).await?;
+            if file.direct && file.created + direct::OPEN > from {
+                file = direct::checked(app, subscription, file).await?;
             }
             let seconds = file.expires.min(until).duration_since(file.created.max(from)).as_secs();
             byte_seconds += u128::from(file.bytes) * u128::try_from(seconds).unwrap_or(0);

@@ -25,6 +25,10 @@ const RENEWED: Duration = Duration::from_secs(30);
 const LONG: SignedDuration = SignedDuration::from_secs(20);
 /// A job that nobody has touched for so long after it should have gone on is revived.
 const FORGOTTEN: SignedDuration = SignedDuration::from_mins(3);
+/// One whose message does not come for so long is revived although others wait.
+const LOST: SignedDuration = SignedDuration::from_hours(1);
+/// Jobs that are looked at together.
+const READ_TOGETHER: usize = 16;
 /// Between the process and the turn in the name of a holder.
 const BETWEEN: char = ':';
 /// Items that are looked at together.
@@ -207,24 +211,42 @@ async fn keep(app: &App, job: &mut Job, etag: Etag) -> Result<Option<Etag>, Prob
     }
 }
 
-/// Sends a message for each job that nobody has touched for a while: its own was lost with a process or a queue.
+/// Sends a message for each job that nobody has touched for a while: its own was lost with a process or a queue. While as
+/// many messages wait as there are jobs, none of them is taken for lost so soon.
 pub async fn revive(app: &Arc<App>) -> Result<usize, Problem> {
-    let (now, mut revived) = (app.clock.now(), 0);
-    for active in repo::active(app).await? {
-        match repo::job(app, active.subscription, &active.job).await? {
-            Some((job, _)) if !job.state.is_over() => {
-                let held = job.turn.as_ref().is_some_and(|turn| turn.until > now);
-                if !held && job.due <= now {
-                    jobs::send(app, active.subscription, &active.job, Duration::ZERO).await?;
-                    revived += 1;
-                }
-            }
-            // Its end was not told yet.
-            Some((job, _)) => end::tell(app, &job).await?,
-            // It may be about to be written.
-            None if now.duration_since(active.since) < FORGOTTEN => {}
-            None => repo::forget_active(app, &active.job).await?,
-        }
+    let active = repo::active(app).await?;
+    let crowded = app.queues.depth(jobs::QUEUE).await? >= active.len();
+    let patience = if crowded { LOST } else { SignedDuration::ZERO };
+    let looks: Vec<_> = active.iter().map(|one| revive_one(app, one, patience)).collect();
+    let mut looks = stream::iter(looks).buffer_unordered(READ_TOGETHER);
+    let mut revived = 0;
+    while let Some(look) = looks.next().await {
+        revived += usize::from(look?);
     }
     Ok(revived)
+}
+
+async fn revive_one(app: &Arc<App>, active: &repo::Active, patience: SignedDuration) -> Result<bool, Problem> {
+    let now = app.clock.now();
+    match repo::job(app, active.subscription, &active.job).await? {
+        Some((mut job, etag)) if !job.state.is_over() => {
+            let held = job.turn.as_ref().is_some_and(|turn| turn.until > now);
+            if held || job.due + patience > now {
+                return Ok(false);
+            }
+            // One message is enough for a while.
+            job.due = now + FORGOTTEN;
+            match repo::save_job(app, &job, etag).await {
+                Ok(_) => jobs::send(app, active.subscription, &active.job, Duration::ZERO).await.map(|()| true),
+                // Somebody works on it.
+                Err(StoreError::Precondition) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        }
+        // Its end was not told yet.
+        Some((job, _)) => end::tell(app, &job).await.map(|()| false),
+        // It may be about to be written.
+        None if now.duration_since(active.since) < FORGOTTEN => Ok(false),
+        None => repo::forget_active(app, &active.job).await.map(|()| false).map_err(Problem::from),
+    }
 }

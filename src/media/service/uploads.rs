@@ -5,12 +5,12 @@ use http::StatusCode;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::files;
+use super::files::{self, direct, limits};
 use crate::ai::whole;
 use crate::app::App;
 use crate::foundation::ids::{FileId, SubscriptionId};
 use crate::foundation::problem::Problem;
-use crate::media::model::file::{File, Upload, clean_name};
+use crate::media::model::file::{DirectUpload, File, clean_name};
 use crate::media::repo;
 
 /// How long a link is valid.
@@ -18,27 +18,27 @@ const LINK: SignedDuration = SignedDuration::from_mins(60);
 
 /// `POST /v1/media/uploads`: where to put the bytes.
 pub async fn create(app: &App, subscription: SubscriptionId, body: &Value) -> Result<Value, Problem> {
-    let limits = whole::file_limits(app, subscription).await?;
-    let largest = files::largest(app, &limits);
+    let plan = whole::file_limits(app, subscription).await?;
+    let largest = limits::largest(app, &plan);
     let name = body["filename"]
         .as_str()
         .filter(|name| !name.is_empty())
         .ok_or_else(|| Problem::bad_request("missing_field", "`filename` is missing.").field("filename"))?;
     if body["bytes"].as_u64().is_some_and(|bytes| bytes > largest) {
-        return Err(files::too_large(largest).field("bytes"));
+        return Err(limits::too_large(largest).field("bytes"));
     }
     let lifetime =
-        files::lifetime(body["expires_after"]["seconds"].as_i64().map(|seconds| seconds.to_string()).as_deref())?;
+        limits::lifetime(body["expires_after"]["seconds"].as_i64().map(|seconds| seconds.to_string()).as_deref())?;
     let (now, id) = (app.clock.now(), FileId::new(app.clock.now(), &*app.random));
     let until = now + LINK;
-    let Some(url) = files::upload_link(app, subscription, &id, until).await? else {
+    let Some(url) = direct::upload_link(app, subscription, &id, until).await? else {
         let title = "The storage of this installation takes no direct uploads.";
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "direct_upload_unavailable", title)
             .remedy("Use POST /v1/files.")
             .final_answer());
     };
     let purpose = body["purpose"].as_str().unwrap_or("user_data").chars().take(64).collect();
-    let upload = Upload { id: id.clone(), name: clean_name(name), purpose, until, expires: now + lifetime };
+    let upload = DirectUpload { id: id.clone(), name: clean_name(name), purpose, until, expires: now + lifetime };
     repo::save_upload(app, subscription, &upload).await?;
     Ok(json!({
         "id": id, "object": "media.upload", "method": "PUT", "url": url, "headers": { "x-ms-blob-type": "BlockBlob" },
@@ -54,18 +54,18 @@ pub async fn complete(app: &App, subscription: SubscriptionId, id: &str) -> Resu
         return Ok(file);
     }
     let upload = repo::upload(app, subscription, &id).await?.ok_or_else(unknown)?;
-    let Some(length) = files::stored(app, subscription, &id).await? else {
+    let Some(length) = direct::stored(app, subscription, &id).await? else {
         return Err(Problem::conflict("upload_missing", "Nothing has been uploaded to the address yet.").final_answer());
     };
-    let limits = whole::file_limits(app, subscription).await?;
-    let largest = files::largest(app, &limits);
+    let plan = whole::file_limits(app, subscription).await?;
+    let largest = limits::largest(app, &plan);
     let refused =
-        if length == 0 { Some(files::empty()) } else { (length > largest).then(|| files::too_large(largest)) };
+        if length == 0 { Some(limits::empty()) } else { (length > largest).then(|| limits::too_large(largest)) };
     if let Some(problem) = refused {
         files::delete(app, subscription, &id).await?;
         return Err(problem);
     }
-    let file = files::adopt(app, subscription, &upload, length, &limits).await?;
+    let file = direct::adopt(app, subscription, &upload, length, &plan).await?;
     repo::forget_upload(app, subscription, &id).await?;
     Ok(file)
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use rust_decimal::Decimal;
-use serde_json::json;
 
-use super::{batch, files};
+use super::files::{self, recordings};
+use super::{batch, jobs};
 use crate::ai::whole::Done;
 use crate::ai::{Unanswered, whole};
 use crate::app::App;
@@ -129,7 +129,7 @@ async fn source(app: &App, job: &Job, item: &Item) -> Result<File, Problem> {
         Input::File(id) => files::find(app, job.subscription, id.as_str()).await,
         Input::Url(address) => {
             let id = FileId::named(job.created, &format!("{}:input", job.call(item)));
-            files::fetch(app, job.subscription, id, address, whole::LARGEST_BATCH).await
+            recordings::fetch(app, job.subscription, id, address, whole::LARGEST_BATCH).await
         }
         Input::Text(_) => Err(Problem::internal("a recording is no text")),
     }
@@ -138,15 +138,18 @@ async fn source(app: &App, job: &Job, item: &Item) -> Result<File, Problem> {
 async fn transcribe(app: &Arc<App>, job: &Job, call: &str, item: &mut Item) -> Result<Step, Unanswered> {
     let file = source(app, job, item).await?;
     let done = hear(app, job, call, item, &file).await;
-    // A service that works on it still needs the copy.
-    if matches!(item.input, Input::Url(_)) && item.batch.is_none() {
-        files::delete(app, job.subscription, &file.id).await?;
+    // A service that works on it still needs the copy. One that is not deleted now ends by itself.
+    if matches!(item.input, Input::Url(_))
+        && item.batch.is_none()
+        && let Err(problem) = files::delete(app, job.subscription, &file.id).await
+    {
+        tracing::info!(job = %job.id, %problem, "a copy was not deleted; it ends by itself");
     }
     done
 }
 
 async fn hear(app: &Arc<App>, job: &Job, call: &str, item: &mut Item, file: &File) -> Result<Step, Unanswered> {
-    let sound = files::sound(app, job.subscription, file).await?;
+    let sound = recordings::sound(app, job.subscription, file).await?;
     let audio = whole::measure(sound, file.name.clone()).await?;
     if whole::way(app, &job.model, &audio)? == whole::Way::Batch {
         return batch::hand_over(app, job, call, item, file, audio.duration_ms).await;
@@ -175,13 +178,8 @@ async fn speak(app: &Arc<App>, job: &Job, call: &str, item: &mut Item) -> Result
     let Input::Text(text) = &item.input else {
         return Err(Problem::internal("an item of speech is a text").into());
     };
-    let mut body = json!({ "model": job.model, "input": text, "response_format": "mp3" });
-    for (name, value) in &job.options {
-        body[name] = match value.parse::<f64>() {
-            Ok(number) if name == "speed" => json!(number),
-            _ => value.clone().into(),
-        };
-    }
+    let mut body = jobs::spoken(&job.options, text);
+    body["model"] = job.model.clone().into();
     let Done { value, price } = whole::speech(app, call, &payer(job), &job.model, body).await?;
     let name = format!("part-{:06}.{}", item.number, job.format());
     item.file = Some(files::keep(app, job.subscription, result_id(job, item), &name, value).await?.id);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use jiff::SignedDuration;
 
-use super::{HEAD, LONGEST, begin, check_type, largest};
+use super::limits::{LONGEST, check_type, largest};
+use super::{HEAD, begin};
 use crate::ai::whole::{self, FileLimits};
 use crate::app::App;
 use crate::foundation::ids::{FileId, SubscriptionId};
