@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -33,6 +35,23 @@ pub type Response = http::Response<Body>;
 
 /// A request's body on its way in, for what is too large to be held in memory. The problem names what is wrong with it.
 pub type Incoming = Pin<Box<dyn Stream<Item = Result<Bytes, Problem>> + Send>>;
+
+/// Between the fields of a form there are heads of a few hundred bytes.
+const MOST_BETWEEN: usize = 1024 * 1024;
+
+/// Ends a form where too much comes that belongs to no file: readers of forms keep all of it until they find a boundary.
+/// `inside` tells that a file is read.
+pub fn framed(body: Incoming, inside: Arc<AtomicBool>) -> Incoming {
+    let mut between = 0;
+    Box::pin(body.map(move |piece| {
+        let piece = piece?;
+        between = if inside.load(Ordering::Relaxed) { 0 } else { between + piece.len() };
+        if between > MOST_BETWEEN {
+            return Err(Problem::bad_request("invalid_form", "The form has too much beside its files."));
+        }
+        Ok(piece)
+    }))
+}
 
 /// What is sent back: bytes that are there, or that come as they are made.
 pub enum Body {

@@ -4,17 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
 
 use super::access::from_our_page;
 use super::sessions::Session;
 use crate::app::App;
 use crate::foundation::problem::Problem;
-use crate::foundation::web::{Incoming, Request};
+use crate::foundation::web::{Incoming, Request, framed};
 
-/// Bytes that may come before the token.
-const MOST_UNJUDGED: usize = 1024 * 1024;
 /// What is refused is still read up to here, because browsers look for the answer only after they have sent everything.
 const MOST_DISCARDED: usize = 32 * 1024 * 1024;
 /// Bytes of a field that is no file.
@@ -23,6 +20,8 @@ const LONGEST_FIELD: usize = 200;
 /// The rest of a form whose token is proven.
 pub struct Upload {
     parts: multer::Multipart<'static>,
+    /// A file is read.
+    inside: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Upload {
@@ -34,13 +33,16 @@ impl std::fmt::Debug for Upload {
 impl Upload {
     /// The next field, which must be let go before the one behind it is asked for.
     pub async fn next(&mut self) -> Result<Option<multer::Field<'static>>, Problem> {
-        self.parts.next_field().await.map_err(unreadable)
+        self.inside.store(false, Ordering::Relaxed);
+        let field = self.parts.next_field().await.map_err(unreadable)?;
+        self.inside.store(field.as_ref().is_some_and(|field| field.file_name().is_some()), Ordering::Relaxed);
+        Ok(field)
     }
 
     /// Reads what is left, up to a point, and keeps nothing of it.
     pub async fn discard(&mut self) {
         let mut read = 0;
-        while let Ok(Some(mut field)) = self.parts.next_field().await {
+        while let Ok(Some(mut field)) = self.next().await {
             while let Ok(Some(piece)) = field.chunk().await {
                 read += piece.len();
                 if read > MOST_DISCARDED {
@@ -77,29 +79,16 @@ pub async fn upload(app: &App, request: &Request, session: &Session, body: Incom
     // Without a form there is no token either.
     let boundary = multer::parse_boundary(request.header(CONTENT_TYPE).unwrap_or_default())
         .or_else(|_| from_our_page(app, request, "", session).map(|()| String::new()))?;
-    let judged = Arc::new(AtomicBool::new(false));
-    let mut upload = Upload { parts: multer::Multipart::new(guarded(body, Arc::clone(&judged)), boundary) };
+    let inside = Arc::new(AtomicBool::new(false));
+    let parts = multer::Multipart::new(framed(body, Arc::clone(&inside)), boundary);
+    let mut upload = Upload { parts, inside };
     let token = match upload.next().await {
         Ok(Some(mut field)) if field.name() == Some("csrf") => small(&mut field).await.unwrap_or_default(),
         _ => String::new(),
     };
-    judged.store(true, Ordering::Relaxed);
     if let Err(problem) = from_our_page(app, request, &token, session) {
         upload.discard().await;
         return Err(problem);
     }
     Ok(upload)
-}
-
-/// The body, ended where too much comes before there was a token to judge.
-fn guarded(body: Incoming, judged: Arc<AtomicBool>) -> Incoming {
-    let mut unjudged = 0;
-    Box::pin(body.map(move |piece| {
-        let piece = piece?;
-        unjudged += if judged.load(Ordering::Relaxed) { 0 } else { piece.len() };
-        if unjudged > MOST_UNJUDGED {
-            return Err(Problem::bad_request("invalid_form", "The form does not begin with its token."));
-        }
-        Ok(piece)
-    }))
 }

@@ -13,27 +13,39 @@ use crate::app::App;
 use crate::foundation::ids::{JobId, SubscriptionId};
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Body, Incoming, Request, Response, empty, json, respond, with_header};
-use crate::identity::ApiKey;
+use crate::identity::{ApiKey, Scope};
 
 /// Rows of a list, unless fewer are asked for.
 const MOST: usize = 100;
 /// A caller who asks for progress should wait this long.
 const ASK_AGAIN: &str = "2";
 
+/// Files and jobs are of sound and images: a key for neither has no business with them.
+fn for_media(key: &ApiKey) -> Result<(), Problem> {
+    if key.may(Scope::Audio) || key.may(Scope::Vision) {
+        return Ok(());
+    }
+    let title = "This key is not for `audio` or `vision`.";
+    Err(Problem::forbidden("scope_missing", title).remedy("Use a key with one of these scopes."))
+}
+
 /// `POST /v1/files`.
 pub async fn create_file(app: Arc<App>, request: Request, key: ApiKey, body: Incoming) -> Result<Response, Problem> {
+    for_media(&key)?;
     let file = files::upload(&app, key.subscription, &request, body).await?;
     Ok(json(StatusCode::OK, &file.shown()))
 }
 
 /// `POST /v1/media/uploads`.
 pub async fn create_upload(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     let upload = uploads::create(&app, key.subscription, &request.json()?).await?;
     Ok(json(StatusCode::CREATED, &upload))
 }
 
 /// `POST /v1/media/uploads/{file}/complete`.
 pub async fn complete_upload(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     let file = uploads::complete(&app, key.subscription, request.param("file")).await?;
     Ok(json(StatusCode::OK, &file.shown()))
 }
@@ -58,6 +70,7 @@ fn listed(rows: &[Value], more: bool) -> Response {
 
 /// `GET /v1/files`.
 pub async fn files(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     let (limit, after) = paging(&request)?;
     let (found, more) = super::repo::files(&app, key.subscription, after.as_deref(), limit).await?;
     Ok(listed(&found.iter().map(File::shown).collect::<Vec<_>>(), more))
@@ -65,12 +78,14 @@ pub async fn files(app: Arc<App>, request: Request, key: ApiKey) -> Result<Respo
 
 /// `GET /v1/files/{file}`.
 pub async fn file(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     let file = files::find(&app, key.subscription, request.param("file")).await?;
     Ok(json(StatusCode::OK, &file.shown()))
 }
 
 /// `GET /v1/files/{file}/content`.
 pub async fn content(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     let file = files::find(&app, key.subscription, request.param("file")).await?;
     content::answer(app, &request, key.subscription, file, Shown::Saved)
 }
@@ -88,6 +103,7 @@ pub async fn linked(app: Arc<App>, request: Request) -> Result<Response, Problem
 
 /// `DELETE /v1/files/{file}`.
 pub async fn delete_file(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     let file = files::find(&app, key.subscription, request.param("file")).await?;
     files::delete(&app, key.subscription, &file.id).await?;
     Ok(json(StatusCode::OK, &json!({ "id": file.id, "object": "file", "deleted": true })))
@@ -95,6 +111,7 @@ pub async fn delete_file(app: Arc<App>, request: Request, key: ApiKey) -> Result
 
 /// `POST /v1/media/jobs`: 202 with `Operation-Location`.
 pub async fn create_job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     let body: Value = request.json()?;
     let idempotency = request.header("idempotency-key");
     let (job, repeated) = jobs::create(&app, &key, &body, idempotency).await?;
@@ -111,6 +128,7 @@ pub async fn create_job(app: Arc<App>, request: Request, key: ApiKey) -> Result<
 
 /// `GET /v1/media/jobs`.
 pub async fn jobs(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     let (limit, after) = paging(&request)?;
     let (found, more) = jobs::recent(&app, key.subscription, after.as_deref(), limit).await?;
     Ok(listed(&found.iter().map(super::model::job::Job::shown).collect::<Vec<_>>(), more))
@@ -118,6 +136,7 @@ pub async fn jobs(app: Arc<App>, request: Request, key: ApiKey) -> Result<Respon
 
 /// `GET /v1/media/jobs/{job}`.
 pub async fn job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     let job = jobs::find(&app, key.subscription, request.param("job")).await?;
     let response = json(StatusCode::OK, &job.shown());
     Ok(if job.state.is_over() { response } else { with_header(response, header::RETRY_AFTER, ASK_AGAIN) })
@@ -125,6 +144,7 @@ pub async fn job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Respons
 
 /// `GET /v1/media/jobs/{job}/items?after=<number>`.
 pub async fn items(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     let job = jobs::find(&app, key.subscription, request.param("job")).await?;
     let (limit, after) = paging(&request)?;
     let from = match after {
@@ -142,12 +162,14 @@ pub async fn items(app: Arc<App>, request: Request, key: ApiKey) -> Result<Respo
 
 /// `POST /v1/media/jobs/{job}/cancel`.
 pub async fn cancel_job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     let job = jobs::cancel(&app, key.subscription, request.param("job")).await?;
     Ok(json(StatusCode::OK, &job.shown()))
 }
 
 /// `POST /v1/media/jobs/{job}/resubmit`.
 pub async fn resubmit_job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     let job = jobs::resubmit(&app, key.subscription, request.param("job")).await?;
     let response = json(StatusCode::ACCEPTED, &job.shown());
     Ok(with_header(response, header::RETRY_AFTER, ASK_AGAIN))
@@ -155,6 +177,7 @@ pub async fn resubmit_job(app: Arc<App>, request: Request, key: ApiKey) -> Resul
 
 /// `DELETE /v1/media/jobs/{job}`.
 pub async fn delete_job(app: Arc<App>, request: Request, key: ApiKey) -> Result<Response, Problem> {
+    for_media(&key)?;
     jobs::delete(&app, key.subscription, request.param("job")).await?;
     Ok(empty(StatusCode::NO_CONTENT))
 }

@@ -39,4 +39,5 @@ impl Memory {
 }
 
 pub use service::jobs::{given_up, recent, resubmit, running};
+pub use service::setback;
 pub use service::{files, jobs};

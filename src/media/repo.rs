@@ -5,8 +5,7 @@
 //! | `Files` | subscription | newest first | a file whose blob is whole |
 //! | `FileEnds` | hour | subscription `:` file | files whose end comes then |
 //! | | `cursor` | `cursor` | up to which hour they were looked at |
-//! | `FileOwners` | `all` | subscription | who has, or had, files |
-//! | | `cursor` | `cursor` | up to which hour storage was recorded |
+//! | `FileOwners` | `all` | subscription | who has, or had, files; up to which hour storage was recorded |
 //! | `FileUploads` | subscription | file | a direct upload that is under way |
 //! | `MediaJobs` | subscription | newest first | a job |
 //! | `MediaItems` | job | number | an item |
@@ -27,7 +26,7 @@ use crate::app::App;
 use crate::foundation::hex::hex;
 use crate::foundation::ids::{FileId, JobId, SubscriptionId};
 use crate::store::expiry::{self, hour};
-use crate::store::{self, Etag, MAX_BATCH, Page, RowRange, StoreError, Table, Write};
+use crate::store::{self, Etag, MAX_BATCH, Page, Row, RowRange, StoreError, Table, Write};
 
 const FILES: Table = Table("Files");
 const ENDS: Table = Table("FileEnds");
@@ -59,26 +58,23 @@ pub async fn save_file(app: &App, subscription: SubscriptionId, file: &File) -> 
     let owners = || app.media.owners.lock().unwrap_or_else(PoisonError::into_inner);
     if !owners().contains(&subscription) {
         // For good: whoever has had files once is asked for each hour.
-        app.rows.write(OWNERS, ALL, vec![Write::upsert(subscription.to_string(), &())?]).await?;
-        owners().insert(subscription);
+        match app.rows.write(OWNERS, ALL, vec![Write::insert(subscription.to_string(), &None::<Timestamp>)?]).await {
+            Ok(_) | Err(StoreError::AlreadyExists) => owners().insert(subscription),
+            Err(error) => return Err(error),
+        };
     }
     let row = Write::upsert(newest(file.id.as_str()), file)?;
     app.rows.write(FILES, &subscription.to_string(), vec![row]).await.map(drop)
 }
 
-/// Subscriptions that have, or had, files.
-pub async fn owners(app: &App) -> Result<Vec<SubscriptionId>, StoreError> {
+/// Subscriptions that have, or had, files, and up to which hour their storage was recorded.
+pub async fn owners(app: &App) -> Result<Vec<(SubscriptionId, Option<Timestamp>)>, StoreError> {
     let rows = store::scan(&*app.rows, OWNERS, ALL, RowRange::all()).await?;
-    Ok(rows.iter().filter_map(|row| row.key.parse().ok()).collect())
+    Ok(rows.iter().filter_map(|row| Some((row.key.parse().ok()?, store::decode(row).ok().flatten()))).collect())
 }
 
-/// Up to which hour storage was recorded.
-pub async fn metered_until(app: &App) -> Result<Option<Timestamp>, StoreError> {
-    Ok(store::load::<Timestamp>(&*app.rows, OWNERS, CURSOR, CURSOR).await?.map(|(at, _)| at))
-}
-
-pub async fn set_metered_until(app: &App, at: Timestamp) -> Result<(), StoreError> {
-    app.rows.write(OWNERS, CURSOR, vec![Write::upsert(CURSOR, &at)?]).await.map(drop)
+pub async fn set_metered_until(app: &App, subscription: SubscriptionId, at: Timestamp) -> Result<(), StoreError> {
+    app.rows.write(OWNERS, ALL, vec![Write::upsert(subscription.to_string(), &Some(at))?]).await.map(drop)
 }
 
 /// A direct upload, with the end of what it may leave behind.
@@ -277,23 +273,40 @@ pub async fn jobs(
 pub async fn items(app: &App, id: &JobId, from: u32, limit: usize) -> Result<Vec<Item>, StoreError> {
     let range = RowRange { from: item_key(from), to: None };
     let page = app.rows.query(ITEMS, id.as_str(), &range, limit).await?;
-    page.rows.iter().map(store::decode).collect()
+    page.rows.iter().map(read_item).collect()
 }
 
-/// Whoever has the turn writes its items.
-pub async fn save_items(app: &App, id: &JobId, items: &[Item]) -> Result<(), StoreError> {
-    for batch in items.chunks(MAX_BATCH) {
-        let writes: Vec<Write> =
-            batch.iter().map(|item| Write::upsert(item_key(item.number), item)).collect::<Result<_, _>>()?;
-        app.rows.write(ITEMS, id.as_str(), writes).await?;
+fn read_item(row: &Row) -> Result<Item, StoreError> {
+    Ok(Item { version: Some(row.etag.0.clone()), ..store::decode(row)? })
+}
+
+/// Writes an item down, over what was read of it. Whoever has lost the turn meanwhile writes nothing: the item is then what
+/// another one has made of it.
+pub async fn save_item(app: &App, id: &JobId, item: Item) -> Result<Item, StoreError> {
+    let key = item_key(item.number);
+    let write = match &item.version {
+        Some(version) => Write::replace(key.as_str(), &item, Etag(version.clone()))?,
+        None => Write::upsert(key.as_str(), &item)?,
+    };
+    match app.rows.write(ITEMS, id.as_str(), vec![write]).await {
+        Ok(etags) => Ok(Item { version: etags.into_iter().next().map(|etag| etag.0), ..item }),
+        Err(StoreError::Precondition) => match app.rows.get(ITEMS, id.as_str(), &key).await? {
+            Some(row) => read_item(&row),
+            None => Err(StoreError::Precondition),
+        },
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
 /// Removes a job that is over, with its items.
 pub async fn forget_job(app: &App, job: &Job) -> Result<(), StoreError> {
-    for row in store::scan(&*app.rows, ITEMS, job.id.as_str(), RowRange::all()).await? {
-        app.rows.write(ITEMS, job.id.as_str(), vec![Write::Delete { key: row.key, etag: None }]).await?;
+    loop {
+        let page = app.rows.query(ITEMS, job.id.as_str(), &RowRange::all(), MAX_BATCH).await?;
+        if page.rows.is_empty() {
+            break;
+        }
+        let rows = page.rows.into_iter().map(|row| Write::Delete { key: row.key, etag: Some(row.etag) });
+        app.rows.write(ITEMS, job.id.as_str(), rows.collect()).await?;
     }
     let row = Write::Delete { key: newest(job.id.as_str()), etag: None };
     app.rows.write(JOBS, &job.subscription.to_string(), vec![row]).await.map(drop)
@@ -310,7 +323,7 @@ pub struct Repeat {
     pub deleted: bool,
 }
 
-/// How long an idempotency key is remembered.
+/// How long an idempotency key is remembered at least: until the next purge after that.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
 /// Remembers what a key stands for, once: `Some` is what it stood for already. `key` is unique to the subscription.
@@ -319,13 +332,7 @@ pub async fn remember(app: &App, key: &str, repeat: &Repeat) -> Result<Option<Re
     match expiry::insert(&*app.rows, REQUESTS, key, store::encode(repeat)?, end).await {
         Ok(()) => Ok(None),
         Err(StoreError::AlreadyExists) => {
-            let known = store::load::<Repeat>(&*app.rows, REQUESTS, key, expiry::KEY).await?.map(|(known, _)| known);
-            let known = known.filter(|known| known.at + REMEMBERED > repeat.at);
-            if known.is_none() {
-                // Its time is over, though it has not been removed yet.
-                app.rows.write(REQUESTS, key, vec![Write::upsert(expiry::KEY, repeat)?]).await?;
-            }
-            Ok(known)
+            Ok(store::load::<Repeat>(&*app.rows, REQUESTS, key, expiry::KEY).await?.map(|(known, _)| known))
         }
         Err(error) => Err(error),
     }

@@ -42,7 +42,7 @@ async fn show(
 ) -> Result<Response, Problem> {
     let after = request.query("after").filter(|after| !after.is_empty() && refused.is_none());
     let (found, more) = files::list(app, row.id, after.as_deref(), PAGE).await?;
-    let largest = files::limits::largest(app, &whole::file_limits(app, row.id).await?);
+    let largest = files::limits::largest(app, &whole::file_limits(app, row.id).await.unwrap_or_default());
     let content = json!({
         "s": subscription_view(row, &[]), "address": address(row), "days": DAYS,
         "files": found.iter().map(view).collect::<Vec<_>>(),

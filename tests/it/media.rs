@@ -287,6 +287,7 @@ async fn a_bad_job_is_refused_before_it_is_queued() {
     assert_eq!(remove(&program, &format!("media/jobs/{}", first.1["id"].as_str().unwrap())).await, 204);
     assert_eq!(keyed(&good).await.0, 409);
     app.clock.advance(SignedDuration::from_hours(25));
+    app.fire("PurgeExpired").await;
     assert_eq!(keyed(&other).await.0, 202);
     app.settle().await;
 }

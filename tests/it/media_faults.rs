@@ -151,7 +151,8 @@ async fn kill_9_under_load_ends_every_job_and_bills_each_item_once() {
         }
     }
     assert_eq!(jobs.len(), rounds * 8, "a repeated request is the same job");
-    all_over(&program, &jobs, Duration::from_secs(120)).await;
+    // A message that dies five times lets its job wait.
+    all_over(&program, &jobs, Duration::from_secs(120 + 5 * rounds as u64)).await;
     sums_are_right(&program, id, &jobs).await;
     eprintln!("{rounds} kills, {} jobs, {} calls upstream", jobs.len(), simulator.ai_calls().len());
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use mediagenie::foundation::clock::SystemClock;
+use mediagenie::identity::{KeyTerms, Scope};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -51,6 +52,11 @@ async fn a_direct_upload_goes_into_azure_storage_and_speech_reads_it_there() {
         (200, Some(audio.len() as u64), Some("talk.wav"))
     );
     assert_eq!(program.post(&complete, &json!({})).await.1, file, "again, it is the same file");
+    // The link is still valid, and leads to the file no more.
+    put(b"something else".to_vec()).await;
+    let kept = seen(&program, &format!("files/{}", begun["id"].as_str().unwrap())).await;
+    let content = get(&program, &format!("files/{}/content", begun["id"].as_str().unwrap())).await;
+    assert_eq!((kept["bytes"].as_u64(), content.bytes().await.unwrap().len()), (Some(audio.len() as u64), audio.len()));
     // The recording is read by Speech from the storage itself.
     let body = json!({ "kind": "transcription", "options": { "response_format": "text" }, "input": { "items": [{ "file_id": file["id"] }] } });
     let job = submit(&program, &body).await;
@@ -235,4 +241,16 @@ async fn a_file_that_is_deleted_while_its_job_waits_fails_its_item_and_no_other(
     assert_eq!(done["status"], "partially_succeeded", "{done}");
     let items = seen(&program, &format!("media/jobs/{job}/items")).await;
     assert_eq!(items["data"][0]["error"]["code"], "file_not_found");
+}
+
+#[tokio::test]
+async fn a_key_for_neither_sound_nor_images_reaches_no_file_and_no_job() {
+    let (app, id, _) = start().await;
+    let terms = KeyTerms { scopes: Some([Scope::Embeddings].into()), ..KeyTerms::default() };
+    let program = Program::with(&app, id, terms).await;
+    for path in ["files", "media/jobs", "files/file_1", "media/jobs/job_1/items"] {
+        let answer = get(&program, path).await;
+        let (status, body) = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
+        assert_eq!((status, body["error"]["code"].as_str()), (403, Some("scope_missing")), "{path}");
+    }
 }

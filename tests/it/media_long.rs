@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use mediagenie::foundation::ids::SubscriptionId;
-use mediagenie::simulator::AiCall;
+use mediagenie::simulator::{AiCall, Person};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -247,4 +247,109 @@ async fn another_subscriptions_single_job_does_not_wait_for_a_crowd() {
     app.settle().await;
     let done = seen(&program, "media/jobs?limit=100").await;
     assert!(done["data"].as_array().unwrap().iter().all(|job| job["status"] == "succeeded"));
+}
+
+fn images(file: &str, count: usize) -> Value {
+    json!({ "kind": "image-analysis", "options": { "features": "tags" }, "input": { "items": vec![json!({ "file_id": file }); count] } })
+}
+
+#[tokio::test]
+async fn our_own_limits_and_an_emergency_stop_slow_a_job_down_and_fail_none_of_its_items() {
+    let limits = json!({ "plans": { "metered": { "requests_per_minute": 20, "parallel": 2 } } });
+    let app = TestApp::with_deployments(|file| file["limits"] = limits, &[]).await;
+    let (id, _) = app.buy("metered", None).await;
+    let program = Program::of(&app, id).await;
+    let file = upload(&program, &png(60, 60), "a.png").await;
+    let job = submit(&program, &images(&file, 60)).await;
+    let done = over(&app, &program, &job).await;
+    assert_eq!(
+        (done["status"].as_str(), done["progress"]["items_failed"].as_u64()),
+        (Some("succeeded"), Some(0)),
+        "{done}"
+    );
+    assert_eq!(app.recorded_of(id, "vision_images").await, "60");
+    let job = submit(&program, &images(&file, 1)).await;
+    let staff = app.signed_in(&Person::staff_admin()).await;
+    let page = staff.get("/publisher/ai").await;
+    let stop = [("target", "model:vision"), ("subscription", ""), ("reason", "a test")];
+    assert_eq!(staff.submit(&page, "/publisher/ai/stop", &stop).await.status, 200);
+    for _ in 0..10 {
+        app.drain().await;
+        app.clock.advance(SignedDuration::from_mins(1));
+    }
+    assert_eq!(seen(&program, &format!("media/jobs/{job}")).await["status"], "running");
+    assert_eq!(program.post("media/jobs", &images(&file, 1)).await.0, 503, "nothing new is taken meanwhile");
+    let page = staff.get("/publisher/ai").await;
+    assert_eq!(staff.submit(&page, "/publisher/ai/resume", &[("target", "model:vision")]).await.status, 200);
+    assert_eq!(over(&app, &program, &job).await["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn a_finished_batch_is_delivered_and_billed_whatever_the_limits_say_by_then() {
+    let limits = json!({ "plans": { "metered": { "requests_per_minute": 2 } } });
+    let app = TestApp::with_deployments(|file| file["limits"] = limits, &[]).await;
+    let (id, _) = app.buy("metered", None).await;
+    let program = Program::of(&app, id).await;
+    let file = upload(&program, &long(), "talk.wav").await;
+    let job = submit(&program, &transcription(&[json!({ "file_id": file })])).await;
+    app.drain().await;
+    let chat = json!({ "model": "chat", "messages": [{ "role": "user", "content": "Hi" }] });
+    while program.post("chat/completions", &chat).await.0 == 200 {}
+    app.clock.advance(SignedDuration::from_secs(6));
+    app.drain().await;
+    app.clock.advance(SignedDuration::from_secs(6));
+    while program.post("chat/completions", &chat).await.0 == 200 {}
+    app.drain().await;
+    assert_eq!(over(&app, &program, &job).await["status"], "succeeded");
+    assert_eq!((app.recorded_of(id, "speech_minutes").await, batches(&app).len()), ("132".to_owned(), 1));
+}
+
+#[tokio::test]
+async fn jobs_that_wait_get_no_further_messages_each_minute() {
+    let (app, _, program) = start().await;
+    let file = upload(&program, &png(60, 60), "a.png").await;
+    for _ in 0..5 {
+        submit(&program, &images(&file, 1)).await;
+    }
+    for _ in 0..10 {
+        app.clock.advance(SignedDuration::from_mins(1));
+        app.fire("ReviveMediaJobs").await;
+    }
+    assert_eq!(app.host.app.queues.depth("media-jobs").await.unwrap(), 5);
+    // One whose message is lost is found all the same.
+    let received = app.host.app.queues.receive("media-jobs", 1, Duration::from_secs(3600)).await.unwrap();
+    app.host.app.queues.delete("media-jobs", &received[0]).await.unwrap();
+    app.fire("ReviveMediaJobs").await;
+    app.settle().await;
+    let jobs = seen(&program, "media/jobs").await;
+    assert!(jobs["data"].as_array().unwrap().iter().all(|job| job["status"] == "succeeded"));
+}
+
+#[tokio::test]
+async fn a_stray_poison_message_does_not_end_a_job_that_is_worked_on() {
+    let (app, id, program) = start().await;
+    let file = upload(&program, &png(60, 60), "a.png").await;
+    let job = submit(&program, &images(&file, 16)).await;
+    app.gate.next(Act::Stop, |table, _| table.0 == "MediaItems");
+    let poisoning = async {
+        app.gate.arrived().await;
+        let job = job.parse().unwrap();
+        for _ in 0..3 {
+            mediagenie::media::setback(&app.host.app, SubscriptionId(id), &job).await.unwrap();
+        }
+        app.gate.open();
+    };
+    tokio::join!(app.settle(), poisoning);
+    let done = over(&app, &program, &job).await;
+    assert_eq!((done["status"].as_str(), app.recorded_of(id, "vision_images").await), (Some("succeeded"), "16".into()));
+}
+
+#[tokio::test]
+async fn what_a_customer_sends_along_may_not_be_larger_than_a_callback() {
+    let (_app, _, program) = start().await;
+    let mut body = images("file_1", 1);
+    body["metadata"] =
+        (0..16).map(|n| (format!("m{n}"), json!("\u{1}".repeat(512)))).collect::<serde_json::Map<_, _>>().into();
+    let (status, answer) = program.post("media/jobs", &body).await;
+    assert_eq!((status, answer["error"]["param"].as_str()), (400, Some("metadata")), "{answer}");
 }

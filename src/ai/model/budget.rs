@@ -130,7 +130,9 @@ impl Budget {
         }
         let rates = self.rates(rates);
         let needed = amount(&rates, worst);
-        let left = self.left(now);
+        // What the same call holds already is its own: it may have died and come again.
+        let own = self.reserved.get(call).map_or(Decimal::ZERO, |reservation| reservation.amount);
+        let left = self.left(now).map(|left| left + own);
         if left.is_some_and(|left| needed > left) {
             return Err(Over { needed, left: left.unwrap_or_default().max(Decimal::ZERO) });
         }
@@ -185,6 +187,7 @@ mod tests {
         assert_eq!(budget.reserve("b", &worst, &rates(), HELD, now), Ok(()));
         let over = Over { needed: Decimal::ONE, left: Decimal::ZERO };
         assert_eq!(budget.reserve("c", &worst, &rates(), HELD, now).map_err(|over| over.left), Err(over.left));
+        assert_eq!(budget.reserve("b", &worst, &rates(), HELD, now), Ok(()), "again is not once more");
         // The truth is less than the worst case, and makes room; what was settled is settled.
         assert!(!budget.settle("a", &Used::of(Part::Input, 20)));
         assert!(!budget.settle("a", &worst));

@@ -205,11 +205,27 @@ pub async fn allowed(
 /// Lets a call in, with the deployments that may serve it.
 pub async fn admit(app: &Arc<App>, intent: &Intent<'_>) -> Result<(Call, Vec<Arc<Deployment>>), Problem> {
     let (ai, key) = (client(app)?, intent.key);
-    let (terms, deployments) = allowed(app, key, intent.model, intent.kind).await?;
-    let subjects = vec![
-        (format!("subscription {}", key.subscription), ai.deployments.limits.of(&terms.plan)),
-        (format!("key {}", key.prefix), key.limits.clone()),
-    ];
+    let done = intent.reserving == Reserving::Before;
+    let (terms, deployments) = if done {
+        // The work is done: no limit, no stop and no status takes it back.
+        let deployments = ai.deployments.of(intent.model, intent.kind);
+        let known = match deployments.first() {
+            Some(first) => rates(app, key, first).await.ok(),
+            None => None,
+        };
+        let (rates, currency) = known.unwrap_or_else(|| (Vec::new(), "USD".to_owned()));
+        (Arc::new(Terms { plan: String::new(), rates, currency }), deployments)
+    } else {
+        allowed(app, key, intent.model, intent.kind).await?
+    };
+    let subjects = if done {
+        Vec::new()
+    } else {
+        vec![
+            (format!("subscription {}", key.subscription), ai.deployments.limits.of(&terms.plan)),
+            (format!("key {}", key.prefix), key.limits.clone()),
+        ]
+    };
     let inside = ai.gate.enter(subjects, intent.tokens, app.clock.now()).map_err(limited)?;
     let worst = deployments.iter().map(|deployment| (intent.worst)(deployment)).reduce(larger).unwrap_or_default();
     let held = if intent.reserving == Reserving::ForCall { HELD } else { HANDED_OVER };

@@ -18,9 +18,6 @@ pub struct File {
     pub content_type: String,
     pub created: Timestamp,
     pub expires: Timestamp,
-    /// Uploaded to the storage itself; whoever did that may still write it for a while.
-    #[serde(default)]
-    pub direct: bool,
 }
 
 /// A direct upload that is under way.

@@ -98,6 +98,9 @@ pub struct Item {
     /// At list price, whatever is included.
     #[serde(default, with = "rust_decimal::serde::str_option", skip_serializing_if = "Option::is_none")]
     pub price: Option<Decimal>,
+    /// Of the row that it was read from: what is written of it later is written over that one only.
+    #[serde(skip)]
+    pub version: Option<String>,
 }
 
 /// A recording in the hands of batch transcription.
@@ -127,6 +130,7 @@ impl Item {
             again: None,
             batch: None,
             price: None,
+            version: None,
         }
     }
 

@@ -58,13 +58,26 @@ async fn lines(app: &App, job: &Job) -> Result<File, Problem> {
     let (mut writing, mut from) = (begin(app, job).await?, 0);
     while from < job.items {
         for item in page(app, job, &mut from).await? {
-            let (error, result) = (json!(item.reason), item.value.clone().unwrap_or(Value::Null));
+            let (error, result) = (json!(item.reason), found(app, job, &item).await?);
             let input = item.shown()["input"].clone();
             let line = json!({ "number": item.number, "input": input, "result": result, "error": error });
             writing.write(Bytes::from(format!("{line}\n"))).await?;
         }
     }
     writing.keep(app, job.subscription, "images.jsonl").await
+}
+
+/// What was found in an image; it may be a file of its own.
+async fn found(app: &App, job: &Job, item: &Item) -> Result<Value, Problem> {
+    match (&item.value, &item.file) {
+        (Some(value), _) => Ok(value.clone()),
+        (None, Some(id)) => {
+            let file = files::find(app, job.subscription, id.as_str()).await?;
+            let bytes = files::read(app, job.subscription, &file, 0..file.bytes).await?;
+            serde_json::from_slice(&bytes).map_err(Problem::internal)
+        }
+        (None, None) => Ok(Value::Null),
+    }
 }
 
 /// One part of the audio.

@@ -54,7 +54,12 @@ pub async fn hand_over(
         under: None,
     };
     item.batch = Some(batch);
-    repo::save_items(app, &job.id, std::slice::from_ref(item)).await.map_err(Problem::from)?;
+    let saved = repo::save_item(app, &job.id, item.clone()).await.map_err(Problem::from)?;
+    if saved.batch != item.batch {
+        // What is written of this try finds the row changed, and leaves it so.
+        return Err(Problem::conflict("taken_over", "Somebody else works on it.").into());
+    }
+    *item = saved;
     submit(app, job, call, item, false).await
 }
 

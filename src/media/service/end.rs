@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::turn::is_orphaned;
 use super::{assemble, batch, jobs};
 use crate::app::App;
 use crate::callbacks::{self, EventKind, Owner};
@@ -22,17 +23,7 @@ const PAGE: usize = 100;
 
 /// Ends a job whose items are settled, or that is to be cancelled.
 pub async fn end(app: &Arc<App>, mut job: Job, etag: Etag) -> Result<(), Problem> {
-    (job.succeeded, job.failed, job.price) = Default::default();
-    let mut from = 0;
-    while from < job.items {
-        let items = repo::items(app, &job.id, from, PAGE).await?;
-        let Some(last) = items.last() else { break };
-        from = last.number + 1;
-        job.count_anew(&items);
-        for item in items.iter().filter(|item| item.state == ItemState::Waiting) {
-            batch::discard(app, &job, item).await;
-        }
-    }
+    recount(app, &mut job).await?;
     job.next = job.items;
     assemble::assemble(app, &mut job).await?;
     let turn = job.turn.clone();
@@ -56,6 +47,22 @@ pub async fn end(app: &Arc<App>, mut job: Job, etag: Etag) -> Result<(), Problem
         Err(StoreError::Precondition) => jobs::send(app, job.subscription, &job.id, Duration::ZERO).await,
         Err(error) => Err(error.into()),
     }
+}
+
+/// Counts what was delivered, and lets go of what services still have of the rest.
+async fn recount(app: &Arc<App>, job: &mut Job) -> Result<(), Problem> {
+    (job.succeeded, job.failed, job.price) = Default::default();
+    let mut from = 0;
+    while from < job.items {
+        let items = repo::items(app, &job.id, from, PAGE).await?;
+        let Some(last) = items.last() else { break };
+        from = last.number + 1;
+        job.count_anew(&items);
+        for item in items.iter().filter(|item| item.state == ItemState::Waiting) {
+            batch::discard(app, job, item).await;
+        }
+    }
+    Ok(())
 }
 
 /// Tells of a job that is over, once however often this is called; until then it is listed as active.
@@ -85,10 +92,15 @@ pub async fn setback(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -
     if job.state.is_over() {
         return tell(app, &job).await;
     }
+    let now = app.clock.now();
+    if job.turn.as_ref().is_some_and(|turn| turn.until > now && !is_orphaned(app, turn)) {
+        // Somebody works on it.
+        return Ok(());
+    }
     let wait = BREATHS.get(job.setbacks as usize).copied();
     job.setbacks += 1;
     if let Some(wait) = wait {
-        job.due = app.clock.now() + wait;
+        job.due = now + wait;
         return match repo::save_job(app, &job, etag).await {
             Ok(_) => jobs::send(app, subscription, id, wait).await,
             // Somebody works on it.
@@ -98,7 +110,11 @@ pub async fn setback(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -
     }
     let message = "Our workers could not finish it, several times in a row. What was delivered stands.".to_owned();
     job.reason = Some(Reason { code: "given_up".to_owned(), message });
-    (job.state, job.finished, job.turn) = (State::Failed, Some(app.clock.now()), None);
+    // What can not be read is not counted: it may be what is wrong.
+    if let Err(problem) = recount(app, &mut job).await {
+        tracing::warn!(job = %job.id, %problem, "a job is given up uncounted");
+    }
+    (job.state, job.finished, job.turn) = (State::Failed, Some(now), None);
     repo::list_given_up(app, &job, true).await?;
     match repo::save_job(app, &job, etag).await {
         Ok(_) => {

@@ -12,7 +12,9 @@ use crate::foundation::ids::SubscriptionId;
 const SHARE: u32 = 12;
 /// Shortest and longest time for which a job is sent away.
 const SOON: SignedDuration = SignedDuration::from_millis(100);
-const LATE: SignedDuration = SignedDuration::from_mins(10);
+const LATE: SignedDuration = SignedDuration::from_mins(1);
+/// What a turn takes, as long as none was seen.
+const USUAL: SignedDuration = SignedDuration::from_secs(5);
 
 #[derive(Debug, Default)]
 struct Share {
@@ -42,7 +44,8 @@ impl Turns {
             share.running += 1;
             return Ok(Place { turns: self, subscription });
         }
-        let pace = share.turn / i32::try_from(SHARE).unwrap_or(1);
+        let turn = if share.turn.is_zero() { USUAL } else { share.turn };
+        let pace = turn / i32::try_from(SHARE).unwrap_or(1);
         share.next = (share.next.max(now + SOON) + pace).min(now + LATE);
         Err(Duration::try_from(share.next.duration_since(now)).unwrap_or_default())
     }

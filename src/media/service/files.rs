@@ -6,6 +6,7 @@ mod posted;
 pub mod recordings;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -17,7 +18,7 @@ use crate::app::App;
 use crate::blobs::{BlobError, BlobWriter};
 use crate::foundation::ids::{FileId, SubscriptionId};
 use crate::foundation::problem::Problem;
-use crate::foundation::web::{Incoming, Request};
+use crate::foundation::web::{Incoming, Request, framed};
 use crate::media::model::file::{File, clean_name, content_type};
 use crate::media::repo;
 
@@ -26,6 +27,8 @@ use limits::{LONGEST, check_type, empty, largest, lifetime, too_large};
 pub use posted::{list, receive};
 
 const CONTAINER: &str = "media-files";
+/// What customers put into the storage themselves; a file is a copy that no link leads to.
+const UPLOADS: &str = "media-uploads";
 /// How far back the first run of the timer looks.
 const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(48);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -70,6 +73,11 @@ impl Writing {
         self.writer.write(piece).await.map_err(unavailable)
     }
 
+    /// What it seems to be, by its beginning.
+    fn content_type(&self, name: &str) -> &'static str {
+        content_type(&self.head, name)
+    }
+
     /// A result of ours as a file of the customer.
     pub async fn keep(self, app: &App, subscription: SubscriptionId, name: &str) -> Result<File, Problem> {
         self.finish(app, subscription, name, RESULT, app.clock.now() + LONGEST).await
@@ -93,7 +101,6 @@ impl Writing {
             bytes: self.length,
             created: app.clock.now(),
             expires,
-            direct: false,
         };
         // Its end first: should this die before the row is there, the bytes are removed all the same.
         repo::list_end(app, subscription, &file.id, file.expires).await?;
@@ -120,7 +127,8 @@ pub async fn upload(
     if declared.is_some_and(|length| length > largest.saturating_add(READ_ON)) {
         return Err(too_large(largest).field("file"));
     }
-    let mut parts = multer::Multipart::new(body, boundary);
+    let inside = Arc::new(AtomicBool::new(false));
+    let mut parts = multer::Multipart::new(framed(body, Arc::clone(&inside)), boundary);
     let unread = |error: multer::Error| match error {
         // What our own reading of the body found wrong.
         multer::Error::StreamReadFailed(error) => match error.downcast::<Problem>() {
@@ -136,16 +144,18 @@ pub async fn upload(
                 let name = part.file_name().unwrap_or_default().to_owned();
                 let id = FileId::new(app.clock.now(), &*app.random);
                 let mut writing = begin(app, subscription, id).await?;
+                inside.store(true, Ordering::Relaxed);
                 while let Some(piece) = part.chunk().await.map_err(unread)? {
                     writing.write(piece).await?;
                     if writing.length > largest {
                         return Err(too_large(largest).field("file"));
                     }
                     if writing.head.len() == HEAD {
-                        check_type(&limits, content_type(&writing.head, &name))?;
+                        check_type(&limits, writing.content_type(&name))?;
                     }
                 }
-                check_type(&limits, content_type(&writing.head, &name))?;
+                inside.store(false, Ordering::Relaxed);
+                check_type(&limits, writing.content_type(&name))?;
                 written = Some((writing, name));
             }
             "purpose" => purpose = small(&mut part).await.map_err(unread)?,
@@ -210,6 +220,12 @@ pub async fn delete(app: &App, subscription: SubscriptionId, id: &FileId) -> Res
     app.blobs.delete(CONTAINER, &blob(subscription, id)).await.map_err(unavailable)
 }
 
+/// Removes what nobody finds any more, also of an upload that never became a file.
+async fn remove(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<(), Problem> {
+    delete(app, subscription, id).await?;
+    app.blobs.delete(UPLOADS, &blob(subscription, id)).await.map_err(unavailable)
+}
+
 /// Removes files whose end has come. Goes on where the last run stopped, so a downtime leaves nothing behind.
 pub async fn expire(app: &App) -> Result<usize, Problem> {
     let now = app.clock.now();
@@ -218,7 +234,11 @@ pub async fn expire(app: &App) -> Result<usize, Problem> {
         for (subscription, id, line) in repo::ended(app, at).await? {
             // The line stands under the hour after the end, so it is over now; unless the file was written again since.
             if repo::file(app, subscription, &id).await?.is_none() {
-                delete(app, subscription, &id).await?;
+                if let Err(problem) = remove(app, subscription, &id).await {
+                    // One file holds up no other; its line stays, for somebody to look at.
+                    tracing::error!(file = %id, %subscription, %problem, "a file whose time is over could not be removed");
+                    continue;
+                }
                 removed += 1;
             }
             repo::end_done(app, at, line).await?;

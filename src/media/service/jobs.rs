@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
 use http::StatusCode;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -29,7 +30,11 @@ const LONGEST_TEXT: usize = 1_000_000;
 const PIECE: f64 = 3_000.0;
 /// Items that are read together.
 const PAGE: usize = 100;
+/// Files that are deleted at the same time.
+const TOGETHER: usize = 16;
 const MOST_OPTIONS: usize = 16;
+/// As JSON: it goes into callbacks, too.
+const LARGEST_METADATA: usize = 8_000;
 
 fn wrong(field: &'static str, text: impl Into<String>) -> Problem {
     Problem::bad_request("invalid_value", text).field(field)
@@ -171,17 +176,26 @@ pub async fn create(
     let options = texts(&body["options"], "options")?;
     check_options(kind, &options)?;
     let metadata = texts(&body["metadata"], "metadata")?;
+    if json!(metadata).to_string().len() > LARGEST_METADATA {
+        return Err(wrong("metadata", format!("`metadata` is larger than {LARGEST_METADATA} bytes.")));
+    }
     let now = app.clock.now();
+    let inputs = inputs(app, key.subscription, kind, body, &options).await?;
     let mut id = JobId::new(now, &*app.random);
     let request = idempotency_key.map(|text| hex(&Sha256::digest(format!("{} {text}", key.subscription))));
     if let Some(request) = &request {
         match repeated(app, key.subscription, request, &id, body).await? {
             Repeated::No => {}
             Repeated::Unfinished(known) => id = known,
-            Repeated::Yes(job) => return Ok((*job, true)),
+            Repeated::Yes(job) => {
+                // The first request may have died before its message was sent.
+                if job.started.is_none() && !job.state.is_over() {
+                    send(app, job.subscription, &job.id, Duration::ZERO).await?;
+                }
+                return Ok((*job, true));
+            }
         }
     }
-    let inputs = inputs(app, key.subscription, kind, body, &options).await?;
     let items: Vec<Item> = (0..).zip(inputs).map(|(number, input)| Item::new(number, input)).collect();
     let job = Job {
         id,
@@ -199,7 +213,7 @@ pub async fn create(
         failed: 0,
         next: 0,
         turn: None,
-        due: now,
+        due: now + super::FORGOTTEN,
         reason: None,
         result: None,
         metadata,
@@ -292,8 +306,9 @@ pub async fn resubmit(app: &App, subscription: SubscriptionId, id: &str) -> Resu
         let Some(last) = items.last() else { break };
         from = last.number + 1;
         let failed = items.into_iter().filter(|item| item.state == ItemState::Failed);
-        let again: Vec<Item> = failed.map(|item| Item::new(item.number, item.input)).collect();
-        repo::save_items(app, &job.id, &again).await?;
+        for item in failed {
+            repo::save_item(app, &job.id, Item { version: item.version, ..Item::new(item.number, item.input) }).await?;
+        }
     }
     job.resubmit(now);
     repo::list_active(app, &job).await?;
@@ -334,8 +349,11 @@ pub async fn delete(app: &App, subscription: SubscriptionId, id: &str) -> Result
         let items = repo::items(app, &job.id, from, PAGE).await?;
         let Some(last) = items.last() else { break };
         from = last.number + 1;
-        for file in items.iter().filter_map(|item| item.file.as_ref()) {
-            files::delete(app, subscription, file).await?;
+        let files = items.iter().filter_map(|item| item.file.as_ref());
+        let deleting: Vec<_> = files.map(|file| files::delete(app, subscription, file)).collect();
+        let mut deleting = stream::iter(deleting).buffer_unordered(TOGETHER);
+        while let Some(deleted) = deleting.next().await {
+            deleted?;
         }
     }
     repo::list_given_up(app, &job, false).await?;

@@ -12,4 +12,5 @@ pub mod uploads;
 mod work;
 
 pub use end::setback;
+use turn::FORGOTTEN;
 pub use turn::{revive, run};

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::files::direct;
 use crate::ai::whole;
 use crate::app::App;
 use crate::foundation::ids::SubscriptionId;
@@ -20,25 +19,41 @@ const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// Older hours are not taken by the ledger.
 const FURTHEST: SignedDuration = SignedDuration::from_hours(20);
 
-/// Records the hours since the last run. Again, they count once; what was deleted before its hour was recorded is free.
+/// Records the hours since the last run, for each subscription on its own: one that fails holds up no other. Again, they
+/// count once; what was deleted before its hour was recorded is free.
 pub async fn meter(app: &Arc<App>) -> Result<usize, Problem> {
     let Some(meter) = whole::storage_meter(app) else { return Ok(0) };
     let now = app.clock.now();
-    let this = now
-        - SignedDuration::from_secs(now.as_second().rem_euclid(HOUR.as_secs()))
-        - SignedDuration::from_nanos(i64::from(now.subsec_nanosecond()));
-    let last = repo::metered_until(app).await?.unwrap_or(this - HOUR);
+    let this = Timestamp::from_second(now.as_second() - now.as_second().rem_euclid(HOUR.as_secs())).unwrap_or(now);
+    let mut recorded = 0;
+    for (subscription, last) in repo::owners(app).await? {
+        match catch_up(app, subscription, meter, last.unwrap_or(this - HOUR), this).await {
+            Ok(hours) => recorded += hours,
+            Err(problem) => {
+                tracing::error!(%subscription, %problem, "stored files were not recorded; the next run does it")
+            }
+        }
+    }
+    Ok(recorded)
+}
+
+/// A subscription's hours up to this one; how many of them had something.
+async fn catch_up(
+    app: &Arc<App>,
+    subscription: SubscriptionId,
+    meter: &str,
+    last: Timestamp,
+    this: Timestamp,
+) -> Result<usize, Problem> {
     if last < this - FURTHEST {
         let hours = (this - FURTHEST).duration_since(last).as_hours();
-        tracing::error!(hours, "stored files of these hours are not billed: the ledger takes no usage so old");
+        tracing::error!(%subscription, hours, "stored files of these hours are not billed: the ledger takes no usage so old");
     }
     let (mut from, mut recorded) = (last.max(this - FURTHEST), 0);
     while from < this {
-        for subscription in repo::owners(app).await? {
-            recorded += usize::from(record(app, subscription, meter, from).await?);
-        }
+        recorded += usize::from(record(app, subscription, meter, from).await?);
         from += HOUR;
-        repo::set_metered_until(app, from).await?;
+        repo::set_metered_until(app, subscription, from).await?;
     }
     Ok(recorded)
 }
@@ -49,10 +64,7 @@ async fn record(app: &Arc<App>, subscription: SubscriptionId, meter: &str, from:
     let (mut byte_seconds, mut after) = (0_u128, None);
     loop {
         let (page, more) = repo::all_files(app, subscription, after.as_deref(), 500).await?;
-        for mut file in page.iter().cloned() {
-            if file.direct && file.created + direct::OPEN > from {
-                file = direct::checked(app, subscription, file).await?;
-            }
+        for file in &page {
             let seconds = file.expires.min(until).duration_since(file.created.max(from)).as_secs();
             byte_seconds += u128::from(file.bytes) * u128::try_from(seconds).unwrap_or(0);
         }

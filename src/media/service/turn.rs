@@ -2,6 +2,7 @@
 //! holds up nobody.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
@@ -19,16 +20,20 @@ use crate::store::{Etag, StoreError};
 
 /// A turn is lost after so long without a word.
 const HELD: SignedDuration = SignedDuration::from_secs(90);
-/// It is renewed that often, however long a service takes.
-const RENEWED: Duration = Duration::from_secs(30);
-/// A turn takes no further slice after so long.
+/// While services take their time, somebody may want it cancelled: looked after that often, and renewed every tenth time.
+const LOOKED: Duration = Duration::from_secs(3);
+const LOOKS: u32 = 10;
+/// A turn begins with no further item after so long.
 const LONG: SignedDuration = SignedDuration::from_secs(20);
 /// A job that nobody has touched for so long after it should have gone on is revived.
-const FORGOTTEN: SignedDuration = SignedDuration::from_mins(3);
+pub const FORGOTTEN: SignedDuration = SignedDuration::from_mins(3);
 /// One whose message does not come for so long is revived although others wait.
 const LOST: SignedDuration = SignedDuration::from_hours(1);
 /// Jobs that are looked at together.
 const READ_TOGETHER: usize = 16;
+/// Jobs of so few items are put together in a moment; for larger ones the turn is held for longer.
+const FEW: u32 = 100;
+const ENDING: SignedDuration = SignedDuration::from_mins(9);
 /// Between the process and the turn in the name of a holder.
 const BETWEEN: char = ':';
 /// Items that are looked at together.
@@ -62,7 +67,7 @@ pub async fn run(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -> Re
 }
 
 /// An embedded store belongs to one process: whoever else holds a turn there is gone.
-fn is_orphaned(app: &App, turn: &Turn) -> bool {
+pub fn is_orphaned(app: &App, turn: &Turn) -> bool {
     let alone = matches!(app.settings.storage, Storage::Embedded { .. });
     alone && turn.holder.split(BETWEEN).next() != Some(app.media.instance(&*app.random))
 }
@@ -93,13 +98,13 @@ async fn turn(app: &Arc<App>, subscription: SubscriptionId, id: &JobId, holder: 
     };
     loop {
         if job.state == State::Cancelling || job.is_worked_off() {
-            return end::end(app, job, etag).await;
+            break;
         }
         let Some(Sliced { items, wait }) = held(app, &mut job, &mut etag).await? else { return Ok(()) };
         job.count(&items);
         job.setbacks = 0;
         if job.is_worked_off() {
-            return end::end(app, job, etag).await;
+            break;
         }
         let now = app.clock.now();
         let later = wait.map_or(SignedDuration::ZERO, |wait| SignedDuration::try_from(wait).unwrap_or_default());
@@ -114,6 +119,17 @@ async fn turn(app: &Arc<App>, subscription: SubscriptionId, id: &JobId, holder: 
             return jobs::send(app, subscription, id, wait.unwrap_or_default()).await;
         }
     }
+    if job.items > FEW {
+        // Putting it together may take longer than a turn is held.
+        let now = app.clock.now();
+        job.due = now + ENDING + FORGOTTEN;
+        job.turn = job.turn.take().map(|turn| Turn { until: now + ENDING, ..turn });
+        etag = match keep(app, &mut job, etag).await? {
+            Some(etag) => etag,
+            None => return Ok(()),
+        };
+    }
+    end::end(app, job, etag).await
 }
 
 /// What came of a slice.
@@ -125,12 +141,18 @@ struct Sliced {
 
 /// A slice, while the turn is renewed; None: the turn is lost.
 async fn held(app: &Arc<App>, job: &mut Job, etag: &mut Etag) -> Result<Option<Sliced>, Problem> {
-    let work = slice(app, job.clone());
+    let stop = Arc::new(AtomicBool::new(false));
+    let work = slice(app, job.clone(), Arc::clone(&stop));
     tokio::pin!(work);
-    loop {
+    for looks in 1_u32.. {
         tokio::select! {
             sliced = &mut work => return sliced.map(Some),
-            () = tokio::time::sleep(RENEWED) => {
+            () = tokio::time::sleep(LOOKED) => {
+                if !looks.is_multiple_of(LOOKS) {
+                    let stored = repo::job(app, job.subscription, &job.id).await?;
+                    stop.store(stored.is_none_or(|(stored, _)| stored.state == State::Cancelling), Ordering::Relaxed);
+                    continue;
+                }
                 let now = app.clock.now();
                 job.due = now + FORGOTTEN;
                 job.turn = job.turn.take().map(|turn| Turn { until: now + HELD, ..turn });
@@ -138,13 +160,15 @@ async fn held(app: &Arc<App>, job: &mut Job, etag: &mut Etag) -> Result<Option<S
                     Some(renewed) => *etag = renewed,
                     None => return Ok(None),
                 }
+                stop.store(job.state == State::Cancelling, Ordering::Relaxed);
             }
         }
     }
+    Ok(None)
 }
 
-/// Works on the next items that can be worked on.
-async fn slice(app: &Arc<App>, job: Job) -> Result<Sliced, Problem> {
+/// Works on the next items that can be worked on, until it is told to stop, or the turn has taken long.
+async fn slice(app: &Arc<App>, job: Job, stop: Arc<AtomicBool>) -> Result<Sliced, Problem> {
     let items = repo::items(app, &job.id, job.next, SLICE).await?;
     let job = Arc::new(job);
     let began = app.clock.now();
@@ -158,8 +182,11 @@ async fn slice(app: &Arc<App>, job: Job) -> Result<Sliced, Problem> {
     let doing: Vec<_> = due
         .into_iter()
         .map(|item| {
-            let (app, job) = (Arc::clone(app), Arc::clone(&job));
+            let (app, job, stop) = (Arc::clone(app), Arc::clone(&job), Arc::clone(&stop));
             async move {
+                if stop.load(Ordering::Relaxed) || app.clock.now().duration_since(began) >= LONG {
+                    return Ok(item);
+                }
                 let number = item.number;
                 let worked = match tokio::time::timeout(LONGEST_ITEM, work::work(&app, &job, item)).await {
                     Ok(worked) => worked,
@@ -170,7 +197,7 @@ async fn slice(app: &Arc<App>, job: Job) -> Result<Sliced, Problem> {
                     Outcome::Later(item, wait) => Item { again: Some(app.clock.now() + wait), ..item },
                 };
                 // Each as soon as it is done: what a dying process has finished need not be done again.
-                repo::save_items(&app, &job.id, std::slice::from_ref(&item)).await?;
+                let item = repo::save_item(&app, &job.id, item).await?;
                 // Not before: who dies here finds the transcript again and has it made once.
                 if item.state != ItemState::Waiting {
                     batch::discard(&app, &job, &item).await;
@@ -221,7 +248,11 @@ pub async fn revive(app: &Arc<App>) -> Result<usize, Problem> {
     let mut looks = stream::iter(looks).buffer_unordered(READ_TOGETHER);
     let mut revived = 0;
     while let Some(look) = looks.next().await {
-        revived += usize::from(look?);
+        match look {
+            Ok(one) => revived += usize::from(one),
+            // One that can not go on holds up no other.
+            Err(problem) => tracing::error!(%problem, "a media job could not be looked after"),
+        }
     }
     Ok(revived)
 }

@@ -5,7 +5,7 @@ use http::StatusCode;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::files::{self, direct, limits};
+use super::files::{direct, limits};
 use crate::ai::whole;
 use crate::app::App;
 use crate::foundation::ids::{FileId, SubscriptionId};
@@ -54,18 +54,10 @@ pub async fn complete(app: &App, subscription: SubscriptionId, id: &str) -> Resu
         return Ok(file);
     }
     let upload = repo::upload(app, subscription, &id).await?.ok_or_else(unknown)?;
-    let Some(length) = direct::stored(app, subscription, &id).await? else {
+    let plan = whole::file_limits(app, subscription).await?;
+    let Some(file) = direct::adopt(app, subscription, &upload, &plan).await? else {
         return Err(Problem::conflict("upload_missing", "Nothing has been uploaded to the address yet.").final_answer());
     };
-    let plan = whole::file_limits(app, subscription).await?;
-    let largest = limits::largest(app, &plan);
-    let refused =
-        if length == 0 { Some(limits::empty()) } else { (length > largest).then(|| limits::too_large(largest)) };
-    if let Some(problem) = refused {
-        files::delete(app, subscription, &id).await?;
-        return Err(problem);
-    }
-    let file = direct::adopt(app, subscription, &upload, length, &plan).await?;
     repo::forget_upload(app, subscription, &id).await?;
     Ok(file)
 }

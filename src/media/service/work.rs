@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use jiff::SignedDuration;
 use rust_decimal::Decimal;
 
 use super::files::{self, recordings};
@@ -21,6 +22,20 @@ use crate::media::repo;
 
 /// After a failure that passes, unless the service says otherwise.
 const WAIT: Duration = Duration::from_secs(10);
+
+/// Refusals that say nothing about the item: our own limits, an emergency stop, a subscription that is suspended.
+const NOT_NOW: [&str; 6] = [
+    "rate_limit_exceeded",
+    "concurrency_exceeded",
+    "model_stopped",
+    "access_stopped",
+    "subscription_suspended",
+    "budget_unavailable",
+];
+/// Findings up to here stand in the item's row; larger ones are a file of their own.
+const LARGEST_VALUE: usize = 32 * 1024;
+/// How long a job bears them.
+const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
 /// What came of a try.
 pub enum Outcome {
@@ -53,7 +68,7 @@ pub fn payer(job: &Job) -> ApiKey {
 /// Works on an item. What it used stands in the ledger under the job's id and the item's number, before this returns, and
 /// only once however often this is called.
 pub async fn work(app: &Arc<App>, job: &Job, mut item: Item) -> Outcome {
-    let call = job.call(&item);
+    let (call, tries) = (job.call(&item), item.tries);
     if item.batch.is_none() {
         item.tries += 1;
     }
@@ -72,6 +87,15 @@ pub async fn work(app: &Arc<App>, job: &Job, mut item: Item) -> Outcome {
         Err(unanswered) => unanswered,
     };
     let (reason, passing) = told(unanswered);
+    if NOT_NOW.contains(&reason.code.as_str()) && app.clock.now().duration_since(job.created) < PATIENCE {
+        // Nobody was asked, so it was no try. Apart from each other, or all come again at the same moment.
+        item.tries = tries;
+        item.reason = Some(reason);
+        let mut spread = [0];
+        app.random.fill(&mut spread);
+        let wait = passing.unwrap_or(6 * WAIT);
+        return Outcome::Later(item, wait + wait * u32::from(spread[0]) / 256);
+    }
     item.reason = Some(reason);
     match passing {
         Some(wait) if item.tries < TRIES => {
@@ -208,6 +232,12 @@ async fn look(app: &Arc<App>, job: &Job, call: &str, item: &mut Item) -> Result<
     let option = |name: &str| job.options.get(name).map_or("", String::as_str);
     let Done { value, price } =
         whole::features(app, call, &payer(job), &job.model, image, option("features"), option("language")).await?;
-    item.value = Some(value);
+    let text = value.to_string();
+    if text.len() <= LARGEST_VALUE {
+        item.value = Some(value);
+    } else {
+        let name = format!("image-{:06}.json", item.number);
+        item.file = Some(files::keep(app, job.subscription, result_id(job, item), &name, text.into()).await?.id);
+    }
     Ok(Step::Done(price))
 }
