@@ -216,11 +216,11 @@ pub async fn meter_storage(app: Arc<App>) -> Result<(), JobError> {
     Ok(())
 }
 
-/// Hourly: files whose end has come.
+/// Hourly: files and jobs whose end has come.
 pub async fn expire(app: Arc<App>) -> Result<(), JobError> {
     let removed = files::expire(&app).await.map_err(JobError::retry)?;
     if removed > 0 {
-        tracing::info!(files = removed, "removed files whose time was over");
+        tracing::info!(removed, "removed files and jobs whose time was over");
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! | table | partition | row | what |
 //! |---|---|---|---|
 //! | `Files` | subscription | newest first | a file whose blob is whole |
-//! | `FileEnds` | hour | subscription `:` file | files whose end comes then |
+//! | `FileEnds` | hour | subscription `:` file or job | what ends then |
 //! | | `cursor` | `cursor` | up to which hour they were looked at |
 //! | `FileOwners` | `all` | subscription | who has, or had, files; up to which hour storage was recorded |
 //! | `FileUploads` | subscription | file | a direct upload that is under way |
@@ -47,8 +47,19 @@ fn newest(id: &str) -> String {
     tail.chars().map(|c| c.to_digit(16).and_then(|digit| char::from_digit(15 - digit, 16)).unwrap_or(c)).collect()
 }
 
-/// Writes down when a file ends, so that nothing is kept for ever: before its bytes are there.
-pub async fn list_end(app: &App, subscription: SubscriptionId, id: &FileId, end: Timestamp) -> Result<(), StoreError> {
+/// What has an end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    File(FileId),
+    Job(JobId),
+}
+
+/// Writes down when something ends, so that nothing is kept for ever: of a file, before its bytes are there.
+pub async fn list_end(app: &App, subscription: SubscriptionId, what: &Ended, end: Timestamp) -> Result<(), StoreError> {
+    let id = match what {
+        Ended::File(id) => id.as_str(),
+        Ended::Job(id) => id.as_str(),
+    };
     let line = Write::upsert(format!("{subscription}:{id}"), &())?;
     app.rows.write(ENDS, &hour(end + SignedDuration::from_hours(1)), vec![line]).await.map(drop)
 }
@@ -79,7 +90,7 @@ pub async fn set_metered_until(app: &App, subscription: SubscriptionId, at: Time
 
 /// A direct upload, with the end of what it may leave behind.
 pub async fn save_upload(app: &App, subscription: SubscriptionId, upload: &DirectUpload) -> Result<(), StoreError> {
-    list_end(app, subscription, &upload.id, upload.until).await?;
+    list_end(app, subscription, &Ended::File(upload.id.clone()), upload.until).await?;
     let row = Write::upsert(upload.id.to_string(), upload)?;
     app.rows.write(UPLOADS, &subscription.to_string(), vec![row]).await.map(drop)
 }
@@ -161,12 +172,13 @@ pub async fn all_files(
     Ok((page.rows.iter().map(store::decode).collect::<Result<_, _>>()?, page.more))
 }
 
-/// Files whose end has come by now, with their subscriptions, and what to call to be done with them.
-pub async fn ended(app: &App, at: Timestamp) -> Result<Vec<(SubscriptionId, FileId, String)>, StoreError> {
+/// What ends in an hour, with whose it is, and what to call to be done with it.
+pub async fn ended(app: &App, at: Timestamp) -> Result<Vec<(SubscriptionId, Ended, String)>, StoreError> {
     let rows = store::scan(&*app.rows, ENDS, &hour(at), RowRange::all()).await?;
     let read = |line: &str| {
         let (subscription, id) = line.split_once(':')?;
-        Some((subscription.parse().ok()?, id.parse().ok()?, line.to_owned()))
+        let what = id.parse().map(Ended::File).or_else(|_| id.parse().map(Ended::Job)).ok()?;
+        Some((subscription.parse().ok()?, what, line.to_owned()))
     };
     Ok(rows.iter().filter_map(|row| read(&row.key)).collect())
 }

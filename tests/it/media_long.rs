@@ -353,3 +353,19 @@ async fn what_a_customer_sends_along_may_not_be_larger_than_a_callback() {
     let (status, answer) = program.post("media/jobs", &body).await;
     assert_eq!((status, answer["error"]["param"].as_str()), (400, Some("metadata")), "{answer}");
 }
+
+#[tokio::test]
+async fn a_job_and_its_results_end_thirty_days_after_it() {
+    let (app, id, program) = start().await;
+    let file = upload(&program, &png(60, 60), "a.png").await;
+    let job = submit(&program, &images(&file, 2)).await;
+    over(&app, &program, &job).await;
+    app.clock.advance(SignedDuration::from_hours(29 * 24));
+    app.fire("ExpireMedia").await;
+    assert_eq!(get(&program, &format!("media/jobs/{job}")).await.status(), 200);
+    app.clock.advance(SignedDuration::from_hours(27));
+    app.fire("ExpireMedia").await;
+    assert_eq!(get(&program, &format!("media/jobs/{job}")).await.status(), 404);
+    assert!(seen(&program, "files").await["data"].as_array().unwrap().is_empty());
+    assert_eq!(app.recorded_of(id, "vision_images").await, "2", "what it used stays in the ledger");
+}

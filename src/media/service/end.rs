@@ -12,7 +12,7 @@ use crate::callbacks::{self, EventKind, Owner};
 use crate::foundation::ids::{JobId, SubscriptionId};
 use crate::foundation::problem::Problem;
 use crate::media::model::job::{ItemState, Job, Reason, State};
-use crate::media::repo;
+use crate::media::repo::{self, Ended};
 use crate::store::{Etag, StoreError};
 
 /// How long a job waits after its message failed for good: the first time in a row without anything done between, the
@@ -79,6 +79,7 @@ pub async fn tell(app: &App, job: &Job) -> Result<(), Problem> {
         "cost": shown["cost"], "error": job.reason, "result_file_id": job.result, "metadata": job.metadata,
     });
     let at = job.finished.unwrap_or(job.created);
+    repo::list_end(app, job.subscription, &Ended::Job(job.id.clone()), at + jobs::KEPT).await?;
     for owner in [Owner::Subscription(job.subscription), Owner::Publisher] {
         callbacks::announce(app, &owner, kind, job.id.as_str(), at, data.clone()).await?;
     }

@@ -20,7 +20,7 @@ use crate::foundation::ids::{FileId, SubscriptionId};
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Incoming, Request, framed};
 use crate::media::model::file::{File, clean_name, content_type};
-use crate::media::repo;
+use crate::media::repo::{self, Ended};
 
 use limits::{LONGEST, check_type, empty, largest, lifetime, too_large};
 
@@ -103,7 +103,7 @@ impl Writing {
             expires,
         };
         // Its end first: should this die before the row is there, the bytes are removed all the same.
-        repo::list_end(app, subscription, &file.id, file.expires).await?;
+        repo::list_end(app, subscription, &Ended::File(file.id.clone()), file.expires).await?;
         self.writer.finish().await.map_err(unavailable)?;
         repo::save_file(app, subscription, &file).await?;
         Ok(file)
@@ -226,20 +226,19 @@ async fn remove(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<
     app.blobs.delete(UPLOADS, &blob(subscription, id)).await.map_err(unavailable)
 }
 
-/// Removes files whose end has come. Goes on where the last run stopped, so a downtime leaves nothing behind.
+/// Removes files and jobs whose end has come. Goes on where the last run stopped, so a downtime leaves nothing behind.
 pub async fn expire(app: &App) -> Result<usize, Problem> {
     let now = app.clock.now();
     let (mut at, mut removed) = (repo::ends_looked_at(app).await?.unwrap_or(now - FIRST_LOOK), 0);
     loop {
-        for (subscription, id, line) in repo::ended(app, at).await? {
-            // The line stands under the hour after the end, so it is over now; unless the file was written again since.
-            if repo::file(app, subscription, &id).await?.is_none() {
-                if let Err(problem) = remove(app, subscription, &id).await {
-                    // One file holds up no other; its line stays, for somebody to look at.
-                    tracing::error!(file = %id, %subscription, %problem, "a file whose time is over could not be removed");
+        for (subscription, what, line) in repo::ended(app, at).await? {
+            match end(app, subscription, &what).await {
+                Ok(gone) => removed += usize::from(gone),
+                Err(problem) => {
+                    // One holds up no other; its line stays, for somebody to look at.
+                    tracing::error!(?what, %subscription, %problem, "what is over could not be removed");
                     continue;
                 }
-                removed += 1;
             }
             repo::end_done(app, at, line).await?;
         }
@@ -249,6 +248,15 @@ pub async fn expire(app: &App) -> Result<usize, Problem> {
         }
         at += HOUR;
         repo::look_at_ends(app, at).await?;
+    }
+}
+
+/// The line stands under the hour after the end, so it is over now; unless it was written again since.
+async fn end(app: &App, subscription: SubscriptionId, what: &Ended) -> Result<bool, Problem> {
+    match what {
+        Ended::Job(id) => super::jobs::expire(app, subscription, id).await,
+        Ended::File(id) if repo::file(app, subscription, id).await?.is_some() => Ok(false),
+        Ended::File(id) => remove(app, subscription, id).await.map(|()| true),
     }
 }
 

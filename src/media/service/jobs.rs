@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use http::StatusCode;
+use jiff::SignedDuration;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -30,8 +31,10 @@ const LONGEST_TEXT: usize = 1_000_000;
 const PIECE: f64 = 3_000.0;
 /// Items that are read together.
 const PAGE: usize = 100;
-/// Files that are deleted at the same time.
+/// Writes that are done at the same time.
 const TOGETHER: usize = 16;
+/// So long is a job kept after its end, as its results are.
+pub const KEPT: SignedDuration = files::limits::LONGEST;
 const MOST_OPTIONS: usize = 16;
 /// As JSON: it goes into callbacks, too.
 const LARGEST_METADATA: usize = 8_000;
@@ -306,8 +309,11 @@ pub async fn resubmit(app: &App, subscription: SubscriptionId, id: &str) -> Resu
         let Some(last) = items.last() else { break };
         from = last.number + 1;
         let failed = items.into_iter().filter(|item| item.state == ItemState::Failed);
-        for item in failed {
-            repo::save_item(app, &job.id, Item { version: item.version, ..Item::new(item.number, item.input) }).await?;
+        let again = failed.map(|item| Item { version: item.version, ..Item::new(item.number, item.input) });
+        let saving: Vec<_> = again.map(|item| repo::save_item(app, &job.id, item)).collect();
+        let mut saving = stream::iter(saving).buffer_unordered(TOGETHER);
+        while let Some(saved) = saving.next().await {
+            saved?;
         }
     }
     job.resubmit(now);
@@ -334,6 +340,16 @@ async fn listed(app: &App, entries: Vec<repo::Active>) -> Result<Vec<Job>, Probl
         found.extend(repo::job(app, entry.subscription, &entry.job).await?.map(|(job, _)| job));
     }
     Ok(found)
+}
+
+/// Removes a job whose end is long past. One that was submitted again since, or is gone, is left as it is.
+pub async fn expire(app: &App, subscription: SubscriptionId, id: &JobId) -> Result<bool, Problem> {
+    let found = repo::job(app, subscription, id).await?.map(|(job, _)| job);
+    let past = |job: &Job| job.finished.is_some_and(|finished| finished + KEPT <= app.clock.now());
+    if !found.is_some_and(|job| job.state.is_over() && past(&job)) {
+        return Ok(false);
+    }
+    delete(app, subscription, id.as_str()).await.map(|()| true)
 }
 
 /// Removes a job that is over, and its results; what it used stays in the ledger.

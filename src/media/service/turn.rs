@@ -149,16 +149,20 @@ async fn held(app: &Arc<App>, job: &mut Job, etag: &mut Etag) -> Result<Option<S
             sliced = &mut work => return sliced.map(Some),
             () = tokio::time::sleep(LOOKED) => {
                 if !looks.is_multiple_of(LOOKS) {
-                    let stored = repo::job(app, job.subscription, &job.id).await?;
-                    stop.store(stored.is_none_or(|(stored, _)| stored.state == State::Cancelling), Ordering::Relaxed);
+                    // A store that is away for a moment stops nobody.
+                    if let Ok(stored) = repo::job(app, job.subscription, &job.id).await {
+                        let over = stored.is_none_or(|(stored, _)| stored.state == State::Cancelling);
+                        stop.store(over, Ordering::Relaxed);
+                    }
                     continue;
                 }
                 let now = app.clock.now();
                 job.due = now + FORGOTTEN;
                 job.turn = job.turn.take().map(|turn| Turn { until: now + HELD, ..turn });
-                match keep(app, job, etag.clone()).await? {
-                    Some(renewed) => *etag = renewed,
-                    None => return Ok(None),
+                match keep(app, job, etag.clone()).await {
+                    Ok(Some(renewed)) => *etag = renewed,
+                    Ok(None) => return Ok(None),
+                    Err(problem) => tracing::warn!(job = %job.id, %problem, "a turn was not renewed"),
                 }
                 stop.store(job.state == State::Cancelling, Ordering::Relaxed);
             }
