@@ -1,6 +1,7 @@
 //! Turns under way in this process, so that one subscription's thousand jobs do not keep out another one's single job.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,15 +15,15 @@ const SHARE: u32 = 12;
 const SOON: SignedDuration = SignedDuration::from_millis(100);
 const LATE: SignedDuration = SignedDuration::from_mins(1);
 /// What a turn takes, as long as none was seen.
-const USUAL: SignedDuration = SignedDuration::from_secs(5);
+const USUAL: SignedDuration = SignedDuration::from_millis(250);
 
 #[derive(Debug, Default)]
 struct Share {
     running: u32,
     /// How long a turn took of late, about.
     turn: SignedDuration,
-    /// When the next one that is sent away should come again.
-    next: Timestamp,
+    /// When those that were sent away come again.
+    away: BinaryHeap<Reverse<Timestamp>>,
 }
 
 #[derive(Debug, Default)]
@@ -36,18 +37,22 @@ pub struct Place<'a> {
 }
 
 impl Turns {
-    /// A place for a turn; or how long its job should wait, one behind the other, as fast as they are worked off.
+    /// A place for a turn; or how long its job should wait: as long as those that wait already take.
     pub fn enter(&self, subscription: SubscriptionId, now: Timestamp) -> Result<Place<'_>, Duration> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let share = all.entry(subscription).or_default();
+        while share.away.peek().is_some_and(|Reverse(back)| *back <= now) {
+            share.away.pop();
+        }
         if share.running < SHARE {
             share.running += 1;
             return Ok(Place { turns: self, subscription });
         }
         let turn = if share.turn.is_zero() { USUAL } else { share.turn };
-        let pace = turn / i32::try_from(SHARE).unwrap_or(1);
-        share.next = (share.next.max(now + SOON) + pace).min(now + LATE);
-        Err(Duration::try_from(share.next.duration_since(now)).unwrap_or_default())
+        let before = i32::try_from(share.away.len() + 1).unwrap_or(i32::MAX);
+        let wait = (turn / i32::try_from(SHARE).unwrap_or(1)).saturating_mul(before).clamp(SOON, LATE);
+        share.away.push(Reverse(now + wait));
+        Err(Duration::try_from(wait).unwrap_or_default())
     }
 }
 
@@ -86,8 +91,8 @@ mod tests {
         places.pop().unwrap().leave(SignedDuration::from_secs(96));
         places.push(turns.enter(one, now).unwrap());
         // An eighth of 96 s is what a turn takes by now; twelve at the same time make that one a second.
-        let waits: Vec<u128> = (0..3).map(|_| turns.enter(one, now).unwrap_err().as_millis()).collect();
-        assert_eq!(waits, [1_100, 2_100, 3_100]);
+        let waits: Vec<u64> = (0..200).map(|_| turns.enter(one, now).unwrap_err().as_secs()).collect();
+        assert_eq!((waits[0], waits[1], waits[2], waits[199]), (1, 2, 3, 60));
         assert!(turns.enter(other, now).is_ok(), "another one is let in at once");
         drop(places);
         assert!(turns.enter(one, now).is_ok());
