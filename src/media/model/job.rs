@@ -196,6 +196,9 @@ pub struct Job {
     /// How often in a row its message was given up without anything being done.
     #[serde(default)]
     pub setbacks: u32,
+    /// When the last of them was counted.
+    #[serde(default)]
+    pub set_back: Option<Timestamp>,
     /// Hash of the idempotency key that it was submitted with.
     #[serde(default)]
     pub request: Option<String>,
@@ -332,6 +335,7 @@ mod tests {
             price: Decimal::ZERO,
             currency: String::new(),
             setbacks: 0,
+            set_back: None,
             request: None,
         }
     }

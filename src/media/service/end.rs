@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::turn::is_orphaned;
@@ -18,6 +19,8 @@ use crate::store::{Etag, StoreError};
 /// How long a job waits after its message failed for good: the first time in a row without anything done between, the
 /// second; then it is given up.
 const BREATHS: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(600)];
+/// Within which a message that was given up is the same one once more: its worker died before it was put away.
+const SAME: SignedDuration = SignedDuration::from_secs(5);
 /// Items that are read together.
 const PAGE: usize = 100;
 
@@ -98,6 +101,10 @@ pub async fn setback(app: &Arc<App>, subscription: SubscriptionId, id: &JobId) -
         // Somebody works on it.
         return Ok(());
     }
+    if job.set_back.is_some_and(|counted| counted <= now && now.duration_since(counted) < SAME) {
+        return Ok(());
+    }
+    job.set_back = Some(now);
     let wait = BREATHS.get(job.setbacks as usize).copied();
     job.setbacks += 1;
     if let Some(wait) = wait {

@@ -223,6 +223,7 @@ pub async fn create(
         price: Decimal::ZERO,
         currency,
         setbacks: 0,
+        set_back: None,
         request,
     };
     if !repo::create_job(app, &job, &items).await? {
