@@ -13,7 +13,7 @@
 //! and is never missing. It stands under the time at which its row is due: looking at what is overdue reads no other line.
 
 use futures_util::future::try_join_all;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -22,35 +22,16 @@ use super::model::endpoint::Endpoint;
 use super::model::event::{Event, Owner};
 use crate::app::App;
 use crate::foundation::ids::{EndpointId, EventId};
-use crate::store::expiry::hour;
-use crate::store::{self, Etag, RowRange, StoreError, Table, Write};
+use crate::store::ends::Ends;
+use crate::store::{self, Etag, RowRange, StoreError, Table, Write, newest_id_first};
 
 const ENDPOINTS: Table = Table("CallbackEndpoints");
 const EVENTS: Table = Table("CallbackEvents");
 const DELIVERIES: Table = Table("CallbackDeliveries");
 const OPEN: Table = Table("CallbackOpen");
-const ENDS: Table = Table("CallbackEnds");
-const CURSOR: &str = "cursor";
+pub const ENDS: Ends = Ends(Table("CallbackEnds"));
 /// Lines of one partition that one look takes; the next look takes the others.
 const MOST_OVERDUE: usize = 500;
-
-/// A row key that sorts the newest first, made from an id that begins with its time.
-fn newest(id: &str) -> String {
-    let (_, tail) = id.split_once('_').unwrap_or(("", id));
-    tail.chars().map(|c| c.to_digit(16).and_then(|digit| char::from_digit(15 - digit, 16)).unwrap_or(c)).collect()
-}
-
-async fn replace(
-    app: &App,
-    table: Table,
-    partition: &str,
-    key: String,
-    value: &impl Serialize,
-    etag: Etag,
-) -> Result<Etag, StoreError> {
-    let etags = app.rows.write(table, partition, vec![Write::replace(key, value, etag)?]).await?;
-    etags.into_iter().next().ok_or_else(|| StoreError::unavailable("no ETag came back"))
-}
 
 async fn page<T: DeserializeOwned>(
     app: &App,
@@ -60,7 +41,7 @@ async fn page<T: DeserializeOwned>(
     limit: usize,
 ) -> Result<(Vec<T>, bool), StoreError> {
     let range = RowRange::all();
-    let range = after.map_or(range.clone(), |after| range.after(&newest(after.as_str())));
+    let range = after.map_or(range.clone(), |after| range.after(&newest_id_first(after.as_str())));
     let page = app.rows.query(table, partition, &range, limit).await?;
     Ok((page.rows.iter().map(store::decode).collect::<Result<_, _>>()?, page.more))
 }
@@ -80,7 +61,7 @@ pub async fn create_endpoint(app: &App, endpoint: &Endpoint) -> Result<(), Store
 
 /// Fails with [`StoreError::Precondition`] when somebody else has written it since.
 pub async fn save_endpoint(app: &App, endpoint: &Endpoint, etag: Etag) -> Result<Etag, StoreError> {
-    replace(app, ENDPOINTS, &endpoint.owner.to_string(), endpoint.id.to_string(), endpoint, etag).await
+    store::replace(&*app.rows, ENDPOINTS, &endpoint.owner.to_string(), endpoint.id.to_string(), endpoint, etag).await
 }
 
 pub async fn forget_endpoint(app: &App, owner: &Owner, id: &EndpointId) -> Result<(), StoreError> {
@@ -90,18 +71,17 @@ pub async fn forget_endpoint(app: &App, owner: &Owner, id: &EndpointId) -> Resul
 
 /// Names a new event, whose end is written down first. Fails with [`StoreError::AlreadyExists`] when it is known.
 pub async fn create_event(app: &App, event: &Event) -> Result<(), StoreError> {
-    let line = Write::upsert(format!("{}:{}", event.owner, event.id), &())?;
-    app.rows.write(ENDS, &hour(event.ends + SignedDuration::from_hours(1)), vec![line]).await?;
-    let row = Write::insert(newest(event.id.as_str()), event)?;
+    ENDS.list(&*app.rows, format!("{}:{}", event.owner, event.id), event.ends).await?;
+    let row = Write::insert(newest_id_first(event.id.as_str()), event)?;
     app.rows.write(EVENTS, &event.owner.to_string(), vec![row]).await.map(drop)
 }
 
 pub async fn event(app: &App, owner: &Owner, id: &EventId) -> Result<Option<(Event, Etag)>, StoreError> {
-    store::load(&*app.rows, EVENTS, &owner.to_string(), &newest(id.as_str())).await
+    store::load(&*app.rows, EVENTS, &owner.to_string(), &newest_id_first(id.as_str())).await
 }
 
 pub async fn save_event(app: &App, event: &Event, etag: Etag) -> Result<Etag, StoreError> {
-    replace(app, EVENTS, &event.owner.to_string(), newest(event.id.as_str()), event, etag).await
+    store::replace(&*app.rows, EVENTS, &event.owner.to_string(), newest_id_first(event.id.as_str()), event, etag).await
 }
 
 /// Newest first, behind `after`; `true`: there may be more.
@@ -119,14 +99,14 @@ pub async fn events(
 pub async fn forget_event(app: &App, owner: &Owner, id: &EventId) -> Result<(), StoreError> {
     let ended = event(app, owner, id).await?.filter(|(event, _)| event.ends <= app.clock.now());
     let Some((event, _)) = ended else { return Ok(()) };
-    let key = newest(id.as_str());
+    let key = newest_id_first(id.as_str());
     let gone = || vec![Write::Delete { key: key.clone(), etag: None }];
     try_join_all(event.to.iter().map(|endpoint| app.rows.write(DELIVERIES, endpoint.as_str(), gone()))).await?;
     app.rows.write(EVENTS, &owner.to_string(), gone()).await.map(drop)
 }
 
 pub async fn create_delivery(app: &App, delivery: &Delivery) -> Result<(), StoreError> {
-    let row = Write::insert(newest(delivery.event.as_str()), delivery)?;
+    let row = Write::insert(newest_id_first(delivery.event.as_str()), delivery)?;
     app.rows.write(DELIVERIES, delivery.endpoint.as_str(), vec![row]).await.map(drop)
 }
 
@@ -135,11 +115,19 @@ pub async fn delivery(
     endpoint: &EndpointId,
     event: &EventId,
 ) -> Result<Option<(Delivery, Etag)>, StoreError> {
-    store::load(&*app.rows, DELIVERIES, endpoint.as_str(), &newest(event.as_str())).await
+    store::load(&*app.rows, DELIVERIES, endpoint.as_str(), &newest_id_first(event.as_str())).await
 }
 
 pub async fn save_delivery(app: &App, delivery: &Delivery, etag: Etag) -> Result<Etag, StoreError> {
-    replace(app, DELIVERIES, delivery.endpoint.as_str(), newest(delivery.event.as_str()), delivery, etag).await
+    store::replace(
+        &*app.rows,
+        DELIVERIES,
+        delivery.endpoint.as_str(),
+        newest_id_first(delivery.event.as_str()),
+        delivery,
+        etag,
+    )
+    .await
 }
 
 /// Newest first, behind `after`; `true`: there may be more.
@@ -212,25 +200,8 @@ pub async fn overdue(app: &App, before: Timestamp) -> Result<Vec<Open>, StoreErr
     pages.iter().flat_map(|page| &page.rows).map(store::decode).collect()
 }
 
-/// Events whose line stands under an hour, with the line.
-pub async fn ended(app: &App, at: Timestamp) -> Result<Vec<(Owner, EventId, String)>, StoreError> {
-    let rows = store::scan(&*app.rows, ENDS, &hour(at), RowRange::all()).await?;
-    let read = |line: &str| {
-        let (owner, id) = line.split_once(':')?;
-        Some((owner.parse().ok()?, id.parse().ok()?, line.to_owned()))
-    };
-    Ok(rows.iter().filter_map(|row| read(&row.key)).collect())
-}
-
-/// Up to where ends have been looked at.
-pub async fn ends_looked_at(app: &App) -> Result<Option<Timestamp>, StoreError> {
-    Ok(store::load::<Timestamp>(&*app.rows, ENDS, CURSOR, CURSOR).await?.map(|(at, _)| at))
-}
-
-pub async fn look_at_ends(app: &App, at: Timestamp) -> Result<(), StoreError> {
-    app.rows.write(ENDS, CURSOR, vec![Write::upsert(CURSOR, &at)?]).await.map(drop)
-}
-
-pub async fn end_done(app: &App, at: Timestamp, line: String) -> Result<(), StoreError> {
-    app.rows.write(ENDS, &hour(at), vec![Write::Delete { key: line, etag: None }]).await.map(drop)
+/// The event that a line of [`ENDS`] names.
+pub fn ended(line: &str) -> Option<(Owner, EventId)> {
+    let (owner, id) = line.split_once(':')?;
+    Some((owner.parse().ok()?, id.parse().ok()?))
 }

@@ -25,11 +25,11 @@ use super::model::job::{Item, Job};
 use crate::app::App;
 use crate::foundation::hex::hex;
 use crate::foundation::ids::{FileId, JobId, SubscriptionId};
-use crate::store::expiry::{self, hour};
-use crate::store::{self, Etag, MAX_BATCH, Page, Row, RowRange, StoreError, Table, Write};
+use crate::store::ends::Ends;
+use crate::store::{self, Etag, MAX_BATCH, Page, Row, RowRange, StoreError, Table, Write, expiry, newest_id_first};
 
 const FILES: Table = Table("Files");
-const ENDS: Table = Table("FileEnds");
+pub const ENDS: Ends = Ends(Table("FileEnds"));
 const JOBS: Table = Table("MediaJobs");
 const ITEMS: Table = Table("MediaItems");
 const ACTIVE: Table = Table("MediaActive");
@@ -39,13 +39,6 @@ const UPLOADS: Table = Table("FileUploads");
 const LINKS: Table = Table("MediaLinks");
 const ALL: &str = "all";
 const GIVEN_UP: &str = "given-up";
-const CURSOR: &str = "cursor";
-
-/// A row key that sorts the newest first, made from an id that begins with its time.
-fn newest(id: &str) -> String {
-    let (_, tail) = id.split_once('_').unwrap_or(("", id));
-    tail.chars().map(|c| c.to_digit(16).and_then(|digit| char::from_digit(15 - digit, 16)).unwrap_or(c)).collect()
-}
 
 /// What has an end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +53,7 @@ pub async fn list_end(app: &App, subscription: SubscriptionId, what: &Ended, end
         Ended::File(id) => id.as_str(),
         Ended::Job(id) => id.as_str(),
     };
-    let line = Write::upsert(format!("{subscription}:{id}"), &())?;
-    app.rows.write(ENDS, &hour(end + SignedDuration::from_hours(1)), vec![line]).await.map(drop)
+    ENDS.list(&*app.rows, format!("{subscription}:{id}"), end).await
 }
 
 /// Names a file whose bytes, and whose end, are there.
@@ -74,7 +66,7 @@ pub async fn save_file(app: &App, subscription: SubscriptionId, file: &File) -> 
             Err(error) => return Err(error),
         };
     }
-    let row = Write::upsert(newest(file.id.as_str()), file)?;
+    let row = Write::upsert(newest_id_first(file.id.as_str()), file)?;
     app.rows.write(FILES, &subscription.to_string(), vec![row]).await.map(drop)
 }
 
@@ -106,12 +98,13 @@ pub async fn forget_upload(app: &App, subscription: SubscriptionId, id: &FileId)
 }
 
 pub async fn file(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<Option<File>, StoreError> {
-    let found = store::load::<File>(&*app.rows, FILES, &subscription.to_string(), &newest(id.as_str())).await?;
+    let found =
+        store::load::<File>(&*app.rows, FILES, &subscription.to_string(), &newest_id_first(id.as_str())).await?;
     Ok(found.map(|(file, _)| file).filter(|file| file.id == *id && file.expires > app.clock.now()))
 }
 
 pub async fn forget_file(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<(), StoreError> {
-    let row = Write::Delete { key: newest(id.as_str()), etag: None };
+    let row = Write::Delete { key: newest_id_first(id.as_str()), etag: None };
     app.rows.write(FILES, &subscription.to_string(), vec![row]).await.map(drop)
 }
 
@@ -145,7 +138,7 @@ async fn page(
     limit: usize,
 ) -> Result<Page, StoreError> {
     let range = RowRange::all();
-    let range = after.map_or(range.clone(), |after| range.after(&newest(after)));
+    let range = after.map_or(range.clone(), |after| range.after(&newest_id_first(after)));
     app.rows.query(table, &subscription.to_string(), &range, limit).await
 }
 
@@ -172,28 +165,11 @@ pub async fn all_files(
     Ok((page.rows.iter().map(store::decode).collect::<Result<_, _>>()?, page.more))
 }
 
-/// What ends in an hour, with whose it is, and what to call to be done with it.
-pub async fn ended(app: &App, at: Timestamp) -> Result<Vec<(SubscriptionId, Ended, String)>, StoreError> {
-    let rows = store::scan(&*app.rows, ENDS, &hour(at), RowRange::all()).await?;
-    let read = |line: &str| {
-        let (subscription, id) = line.split_once(':')?;
-        let what = id.parse().map(Ended::File).or_else(|_| id.parse().map(Ended::Job)).ok()?;
-        Some((subscription.parse().ok()?, what, line.to_owned()))
-    };
-    Ok(rows.iter().filter_map(|row| read(&row.key)).collect())
-}
-
-/// Up to where ends have been looked at.
-pub async fn ends_looked_at(app: &App) -> Result<Option<Timestamp>, StoreError> {
-    Ok(store::load::<Timestamp>(&*app.rows, ENDS, CURSOR, CURSOR).await?.map(|(at, _)| at))
-}
-
-pub async fn look_at_ends(app: &App, at: Timestamp) -> Result<(), StoreError> {
-    app.rows.write(ENDS, CURSOR, vec![Write::upsert(CURSOR, &at)?]).await.map(drop)
-}
-
-pub async fn end_done(app: &App, at: Timestamp, line: String) -> Result<(), StoreError> {
-    app.rows.write(ENDS, &hour(at), vec![Write::Delete { key: line, etag: None }]).await.map(drop)
+/// What a line of [`ENDS`] names, and whose it is.
+pub fn ended(line: &str) -> Option<(SubscriptionId, Ended)> {
+    let (subscription, id) = line.split_once(':')?;
+    let what = id.parse().map(Ended::File).or_else(|_| id.parse().map(Ended::Job)).ok()?;
+    Some((subscription.parse().ok()?, what))
 }
 
 /// A job that is not over, as the list of active ones has it.
@@ -202,6 +178,12 @@ pub struct Active {
     pub subscription: SubscriptionId,
     pub job: JobId,
     pub since: Timestamp,
+}
+
+impl Active {
+    fn of(job: &Job, since: Timestamp) -> Self {
+        Self { subscription: job.subscription, job: job.id.clone(), since }
+    }
 }
 
 /// Stores a new job with its items. The items come first: a job that is there is whole.
@@ -215,9 +197,8 @@ pub async fn create_job(app: &App, job: &Job, items: &[Item]) -> Result<bool, St
             Err(error) => return Err(error),
         }
     }
-    let active = Active { subscription: job.subscription, job: job.id.clone(), since: job.created };
-    app.rows.write(ACTIVE, ALL, vec![Write::upsert(job.id.as_str(), &active)?]).await?;
-    let row = Write::insert(newest(job.id.as_str()), job)?;
+    list_active(app, job, job.created).await?;
+    let row = Write::insert(newest_id_first(job.id.as_str()), job)?;
     match app.rows.write(JOBS, &job.subscription.to_string(), vec![row]).await {
         Ok(_) => Ok(true),
         Err(StoreError::AlreadyExists) => Ok(false),
@@ -230,15 +211,14 @@ fn item_key(number: u32) -> String {
 }
 
 pub async fn job(app: &App, subscription: SubscriptionId, id: &JobId) -> Result<Option<(Job, Etag)>, StoreError> {
-    let found = store::load::<Job>(&*app.rows, JOBS, &subscription.to_string(), &newest(id.as_str())).await?;
+    let found = store::load::<Job>(&*app.rows, JOBS, &subscription.to_string(), &newest_id_first(id.as_str())).await?;
     Ok(found.filter(|(job, _)| job.id == *id))
 }
 
 /// Fails with [`StoreError::Precondition`] when somebody else has written it since.
 pub async fn save_job(app: &App, job: &Job, etag: Etag) -> Result<Etag, StoreError> {
-    let row = Write::replace(newest(job.id.as_str()), job, etag)?;
-    let etags = app.rows.write(JOBS, &job.subscription.to_string(), vec![row]).await?;
-    etags.into_iter().next().ok_or_else(|| StoreError::unavailable("no ETag came back"))
+    let partition = job.subscription.to_string();
+    store::replace(&*app.rows, JOBS, &partition, newest_id_first(job.id.as_str()), job, etag).await
 }
 
 pub async fn forget_active(app: &App, id: &JobId) -> Result<(), StoreError> {
@@ -252,9 +232,7 @@ pub async fn active(app: &App) -> Result<Vec<Active>, StoreError> {
 /// Lists a job among those that were given up, or takes it off that list.
 pub async fn list_given_up(app: &App, job: &Job, given_up: bool) -> Result<(), StoreError> {
     let write = if given_up {
-        let since = job.finished.unwrap_or(job.created);
-        let active = Active { subscription: job.subscription, job: job.id.clone(), since };
-        Write::upsert(job.id.to_string(), &active)?
+        Write::upsert(job.id.to_string(), &Active::of(job, job.finished.unwrap_or(job.created)))?
     } else {
         Write::Delete { key: job.id.to_string(), etag: None }
     };
@@ -265,10 +243,10 @@ pub async fn given_up(app: &App) -> Result<Vec<Active>, StoreError> {
     store::scan(&*app.rows, ACTIVE, GIVEN_UP, RowRange::all()).await?.iter().map(store::decode).collect()
 }
 
-/// Lists a job as active again.
-pub async fn list_active(app: &App, job: &Job) -> Result<(), StoreError> {
-    let active = Active { subscription: job.subscription, job: job.id.clone(), since: job.due };
-    app.rows.write(ACTIVE, ALL, vec![Write::upsert(job.id.to_string(), &active)?]).await.map(drop)
+/// Lists a job as active.
+pub async fn list_active(app: &App, job: &Job, since: Timestamp) -> Result<(), StoreError> {
+    let row = Write::upsert(job.id.to_string(), &Active::of(job, since))?;
+    app.rows.write(ACTIVE, ALL, vec![row]).await.map(drop)
 }
 
 pub async fn jobs(
@@ -286,6 +264,16 @@ pub async fn items(app: &App, id: &JobId, from: u32, limit: usize) -> Result<Vec
     let range = RowRange { from: item_key(from), to: None };
     let page = app.rows.query(ITEMS, id.as_str(), &range, limit).await?;
     page.rows.iter().map(read_item).collect()
+}
+
+/// Items that are read together.
+const ITEMS_PAGE: usize = 100;
+
+/// The next items of a job, from a number on, which moves behind them; at the end it is the number of all items.
+pub async fn next_items(app: &App, job: &Job, from: &mut u32) -> Result<Vec<Item>, StoreError> {
+    let items = items(app, &job.id, *from, ITEMS_PAGE).await?;
+    *from = items.last().map_or(job.items, |last| last.number + 1);
+    Ok(items)
 }
 
 fn read_item(row: &Row) -> Result<Item, StoreError> {
@@ -320,7 +308,7 @@ pub async fn forget_job(app: &App, job: &Job) -> Result<(), StoreError> {
         let rows = page.rows.into_iter().map(|row| Write::Delete { key: row.key, etag: Some(row.etag) });
         app.rows.write(ITEMS, job.id.as_str(), rows.collect()).await?;
     }
-    let row = Write::Delete { key: newest(job.id.as_str()), etag: None };
+    let row = Write::Delete { key: newest_id_first(job.id.as_str()), etag: None };
     app.rows.write(JOBS, &job.subscription.to_string(), vec![row]).await.map(drop)
 }
 

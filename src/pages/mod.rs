@@ -201,6 +201,11 @@ pub fn problem_page(app: &App, request: &Request, problem: &Problem) -> Response
     response
 }
 
+/// What was wrong with a form, for its page.
+pub fn wrong(problem: &Problem) -> Json {
+    json!({ "code": problem.code, "title": problem.title, "remedy": problem.remedy, "field": problem.field })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ use crate::fulfillment::model::subscription::Subscription;
 use crate::identity::Customer;
 use crate::media::model::job::Job;
 use crate::media::{files, jobs};
-use crate::pages::page;
+use crate::pages::{page, wrong};
 
 const PAGE: usize = 20;
 /// Files to choose from in a form: the newest ones.
@@ -72,9 +72,7 @@ async fn show(
         "more_files": more_files, "most_files": MOST_FILES, "longest": LONGEST_TYPED,
         "transcripts": TRANSCRIPTS, "spoken": SPOKEN, "voices": VOICES, "features": FEATURES,
         "once": app.random.token(), "sample": sample(&app.settings.absolute("/v1")),
-        "error": refused.map(|(problem, _)| json!({
-            "code": problem.code, "title": problem.title, "remedy": problem.remedy, "field": problem.field,
-        })),
+        "error": refused.map(|(problem, _)| wrong(problem)),
         "typed": refused.map(|(_, form)| typed(form)),
     });
     page(app, request, Some(&customer.session), "portal_jobs.html", content)

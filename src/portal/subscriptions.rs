@@ -16,7 +16,7 @@ use crate::fulfillment::model::facts::Status;
 use crate::fulfillment::model::subscription::{Refusal, Subscription, Wish};
 use crate::fulfillment::{self, ChangeError};
 use crate::identity::Customer;
-use crate::pages::page;
+use crate::pages::{page, wrong};
 
 const PAGE: usize = 20;
 const EVENTS: usize = 25;
@@ -77,9 +77,7 @@ async fn show(
         "last_change": events.iter().find(|event| ended(&event.kind)),
         "from_landing": request.query("from").is_some(),
         "busy": row.change.is_some() || (row.activation.is_some() && row.facts.status.is_pending()),
-        "error": refused.map(|(problem, _)| json!({
-            "code": problem.code, "title": problem.title, "remedy": problem.remedy, "field": problem.field,
-        })),
+        "error": refused.map(|(problem, _)| wrong(problem)),
         "typed": refused.map(|(_, form)| json!({
             "plan": form.get("plan"), "quantity": form.get("quantity"), "confirm": form.get("confirm"),
         })),

@@ -11,6 +11,7 @@ mod azure;
 pub mod contract;
 mod database;
 mod embedded;
+pub mod ends;
 pub mod expiry;
 
 use async_trait::async_trait;
@@ -194,6 +195,12 @@ pub fn newest_first(at: jiff::Timestamp) -> String {
     format!("{:016}", 9_999_999_999_999_999 - at.as_microsecond().clamp(0, 9_999_999_999_999_999))
 }
 
+/// An id of ours as a row key: they begin with their time, and the newest row comes first.
+pub fn newest_id_first(id: &str) -> String {
+    let (_, tail) = id.split_once('_').unwrap_or(("", id));
+    tail.chars().map(|c| c.to_digit(16).and_then(|digit| char::from_digit(15 - digit, 16)).unwrap_or(c)).collect()
+}
+
 /// All rows of a range, however many pages they are.
 pub async fn scan(
     store: &dyn RowStore,
@@ -221,6 +228,20 @@ pub async fn load<T: DeserializeOwned>(
     key: &str,
 ) -> Result<Option<(T, Etag)>, StoreError> {
     store.get(table, partition, key).await?.map(|row| Ok((decode(&row)?, row.etag))).transpose()
+}
+
+/// Writes a row over the version that was read. Fails with [`StoreError::Precondition`] when somebody else has written it
+/// since.
+pub async fn replace(
+    store: &dyn RowStore,
+    table: Table,
+    partition: &str,
+    key: impl Into<String>,
+    value: &impl Serialize,
+    etag: Etag,
+) -> Result<Etag, StoreError> {
+    let etags = store.write(table, partition, vec![Write::replace(key, value, etag)?]).await?;
+    etags.into_iter().next().ok_or_else(|| StoreError::unavailable("no ETag came back"))
 }
 
 /// Refuses what Azure refuses (or silently loses): keys outside the alphabet, oversized rows, malformed batches.

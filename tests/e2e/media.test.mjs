@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
-import { OUTPUT, SETTLING, badge, comes, fits, heading, journey, openAs, startBrowser, startDemo, violations } from './support.mjs';
+import { OUTPUT, SETTLING, badge, buyActive, comes, fits, heading, journey, openAs, startBrowser, startDemo, violations } from './support.mjs';
 
 const CLARA = 'clara@contoso.example';
 const world = {};
@@ -13,12 +13,7 @@ let subscription = '';
 before(async () => {
   world.demo = await startDemo();
   world.browser = await startBrowser();
-  subscription = await world.demo.buy({ plan: 'metered', buyer: CLARA });
-  const page = await world.browser.newPage();
-  await openAs(page, `${world.demo.microsoft}/configure/${subscription}`, CLARA);
-  await page.getByRole('button', { name: 'Activate subscription' }).click();
-  await comes(badge(page, 'Active'));
-  await page.close();
+  subscription = await buyActive(world.demo, world.browser, CLARA);
 });
 
 after(async () => {

@@ -6,7 +6,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { OUTPUT, badge, comes, fits, heading, journey, openAs, startBrowser, startDemo, violations } from './support.mjs';
+import { OUTPUT, buyActive, fits, heading, journey, openAs, startBrowser, startDemo, violations } from './support.mjs';
 
 const CLARA = 'clara@contoso.example';
 const world = {};
@@ -15,12 +15,7 @@ let subscription = '';
 before(async () => {
   world.demo = await startDemo();
   world.browser = await startBrowser();
-  subscription = await world.demo.buy({ plan: 'metered', buyer: CLARA });
-  const page = await world.browser.newPage();
-  await openAs(page, `${world.demo.microsoft}/configure/${subscription}`, CLARA);
-  await page.getByRole('button', { name: 'Activate subscription' }).click();
-  await comes(badge(page, 'Active'));
-  await page.close();
+  subscription = await buyActive(world.demo, world.browser, CLARA);
 });
 
 after(async () => {

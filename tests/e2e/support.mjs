@@ -219,15 +219,25 @@ export async function reloadUntil(page, locator, within = SETTLING) {
   }
 }
 
+/** Buys the metered plan and activates it; answers the subscription's id. */
+export async function buyActive(demo, browser, email) {
+  const subscription = await demo.buy({ plan: 'metered', buyer: email });
+  const page = await browser.newPage();
+  await openAs(page, `${demo.microsoft}/configure/${subscription}`, email);
+  await page.getByRole('button', { name: 'Activate subscription' }).click();
+  await comes(badge(page, 'Active'));
+  await page.close();
+  return subscription;
+}
+
 /** Buys the metered plan, activates it, and makes an API key in the portal. */
 export async function buyKey(demo, email) {
   const browser = await startBrowser();
   try {
-    const subscription = await demo.buy({ plan: 'metered', buyer: email });
-    const page = await browser.newPage();
-    await openAs(page, `${demo.microsoft}/configure/${subscription}`, email);
-    await page.getByRole('button', { name: 'Activate subscription' }).click();
-    await comes(badge(page, 'Active'));
+    // One context: who activated is signed in where the key is made.
+    const context = await browser.newContext();
+    const subscription = await buyActive(demo, context, email);
+    const page = await context.newPage();
     await page.goto(`${demo.product}/portal/subscriptions/${subscription}/keys`);
     await page.getByLabel('Name').first().fill('SDK');
     await page.locator('form[action$="/keys"] button').click();

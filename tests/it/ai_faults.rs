@@ -47,6 +47,36 @@ pub async fn key(browser: &Browser, id: Uuid) -> (String, Page) {
     (secret.unwrap(), made)
 }
 
+/// The ledger as staff download it: the quantity of each record, which is there once.
+pub async fn recorded(address: &str, id: Uuid) -> BTreeMap<String, u64> {
+    let staff = Browser::new(address).of(&Person::staff_admin());
+    let csv = staff.get(&format!("/publisher/usage/resources/{id}/records.csv")).await.body;
+    let mut rows = csv::Reader::from_reader(csv.trim_start_matches('\u{feff}').as_bytes());
+    let headers = rows.headers().unwrap().clone();
+    let column = |name: &str| headers.iter().position(|header| header == name).unwrap();
+    let (of_id, of_quantity) = (column("id"), column("quantity"));
+    let mut found = BTreeMap::new();
+    for row in rows.records() {
+        let row = row.unwrap();
+        let twice = found.insert(row[of_id].to_owned(), row[of_quantity].parse().unwrap());
+        assert!(twice.is_none(), "{} is recorded twice", &row[of_id]);
+    }
+    found
+}
+
+/// The product packaged, under the Functions host, on Azure Storage, with the simulated AI services.
+pub async fn hosted(simulator: &Simulator, folder: &TempDir, azurite: &Azurite) -> FakeHost {
+    let package = folder.path().join("app");
+    let packaged = std::process::Command::new(executable()).arg("package").arg(&package).output().unwrap();
+    assert!(packaged.status.success());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    simulator.set_product_url(&address);
+    let mut settings = azure_settings(simulator, &address, azurite);
+    settings.extend(ai_settings(simulator, folder));
+    FakeHost::start(&package, settings, queues(azurite), listener).await
+}
+
 /// Request id and tokens of each answer that arrived whole.
 type Answers = Arc<Mutex<BTreeMap<String, u64>>>;
 
@@ -113,19 +143,10 @@ async fn kill_9_under_load_loses_at_most_the_calls_under_way_and_records_nothing
         }
         process = Process::serve(&settings, port);
     }
-    let staff = Browser::new(&address).of(&Person::staff_admin());
-    let csv = staff.get(&format!("/publisher/usage/resources/{id}/records.csv")).await.body;
-    let mut rows = csv::Reader::from_reader(csv.trim_start_matches('\u{feff}').as_bytes());
-    let headers = rows.headers().unwrap().clone();
-    let column = |name: &str| headers.iter().position(|header| header == name).unwrap();
-    let (of_id, of_quantity) = (column("id"), column("quantity"));
     let mut ledger: BTreeMap<String, u64> = BTreeMap::new();
-    let mut ids = std::collections::BTreeSet::new();
-    for row in rows.records() {
-        let row = row.unwrap();
-        assert!(ids.insert(row[of_id].to_owned()), "{} is recorded twice", &row[of_id]);
-        let (request, _) = row[of_id].rsplit_once(':').unwrap();
-        *ledger.entry(request.to_owned()).or_default() += row[of_quantity].parse::<u64>().unwrap();
+    for (record, quantity) in recorded(&address, id).await {
+        let (request, _) = record.rsplit_once(':').unwrap();
+        *ledger.entry(request.to_owned()).or_default() += quantity;
     }
     let answers = answers.lock().unwrap().clone();
     for (request, tokens) in &answers {
@@ -191,15 +212,7 @@ async fn a_stream_through_the_packaged_handler_arrives_event_by_event() {
     let Some(azurite) = Azurite::start() else { return };
     let (simulator, _serving) = simulator(Arc::new(SystemClock), 43).await;
     let folder = TempDir::new().unwrap();
-    let package = folder.path().join("app");
-    let packaged = std::process::Command::new(executable()).arg("package").arg(&package).output().unwrap();
-    assert!(packaged.status.success());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    simulator.set_product_url(&address);
-    let mut settings = azure_settings(&simulator, &address, &azurite);
-    settings.extend(ai_settings(&simulator, &folder));
-    let host = FakeHost::start(&package, settings, queues(&azurite), listener).await;
+    let host = hosted(&simulator, &folder, &azurite).await;
     let (id, browser) = bought(&simulator, &host.address).await;
     let (secret, _) = key(&browser, id).await;
     let chunk_delay = Duration::from_millis(80);

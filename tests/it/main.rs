@@ -32,6 +32,7 @@ mod queues_pages;
 mod routes;
 mod seams;
 mod support;
+mod told;
 mod usage_lives;
 mod usage_pages;
 mod usage_periods;

@@ -1,6 +1,6 @@
 //! Media jobs under killed processes, on two instances, and behind the Functions host.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,21 +8,18 @@ use mediagenie::foundation::clock::SystemClock;
 use mediagenie::foundation::outbound::patient_client;
 use mediagenie::foundation::rng::{Random as _, SeededRandom, SystemRandom};
 use mediagenie::queue::Queues as _;
-use mediagenie::simulator::Person;
 use mediagenie::store::{AzureRows, RowStore as _, Table, Write};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::ai_faults::{bought, key};
+use crate::ai_faults::{bought, hosted, key, recorded};
 use crate::ai_media::png;
 use crate::parity::{account, azure_settings, queues};
 use crate::support::ai::Program;
 use crate::support::app::{ai_settings, embedded_settings, simulator};
 use crate::support::azurite::{Azurite, free_port};
-use crate::support::browser::Browser;
-use crate::support::fake_host::FakeHost;
-use crate::support::process::{Process, executable};
+use crate::support::process::Process;
 
 /// Kills in CI; `MEDIA_KILLS=200` for the full measure.
 fn kills(usual: usize) -> usize {
@@ -91,33 +88,15 @@ async fn all_over(program: &Program, jobs: &BTreeSet<String>, patience: Duration
     }
 }
 
-/// The ledger: quantity by record, each once.
-async fn ledger(address: &str, id: Uuid) -> BTreeMap<String, u64> {
-    let staff = Browser::new(address).of(&Person::staff_admin());
-    let csv = staff.get(&format!("/publisher/usage/resources/{id}/records.csv")).await.body;
-    let mut rows = csv::Reader::from_reader(csv.trim_start_matches('\u{feff}').as_bytes());
-    let headers = rows.headers().unwrap().clone();
-    let column = |name: &str| headers.iter().position(|header| header == name).unwrap();
-    let (of_id, of_quantity) = (column("id"), column("quantity"));
-    let mut found = BTreeMap::new();
-    for row in rows.records() {
-        let row = row.unwrap();
-        let twice = found.insert(row[of_id].to_owned(), row[of_quantity].parse().unwrap());
-        assert!(twice.is_none(), "{} is recorded twice", &row[of_id]);
-    }
-    found
-}
-
 /// Exactly what the jobs delivered is recorded.
 async fn sums_are_right(program: &Program, id: Uuid, jobs: &BTreeSet<String>) {
-    let recorded = ledger(&program.address, id).await;
-    let of =
-        |part: &str| recorded.iter().filter(|(name, _)| name.ends_with(part)).map(|(_, amount)| amount).sum::<u64>();
+    let ledger = recorded(&program.address, id).await;
+    let of = |part: &str| ledger.iter().filter(|(name, _)| name.ends_with(part)).map(|(_, amount)| amount).sum::<u64>();
     let spoken = (0..jobs.len()).filter(|number| number % 3 == 2).count() as u64;
     let images = jobs.len() as u64 - spoken;
     assert_eq!((of(":transactions"), of(":characters")), (images * 5, spoken * 11));
     let named = |record: &str| jobs.iter().any(|job| record.starts_with(job.as_str()));
-    assert!(recorded.keys().all(|record| named(record)), "nothing else is recorded");
+    assert!(ledger.keys().all(|record| named(record)), "nothing else is recorded");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,15 +179,7 @@ async fn the_functions_host_drives_jobs_on_azure_storage_and_their_poison_ends_t
     let Some(azurite) = Azurite::start() else { return };
     let (simulator, _serving) = simulator(Arc::new(SystemClock), 53).await;
     let folder = TempDir::new().unwrap();
-    let package = folder.path().join("app");
-    let packaged = std::process::Command::new(executable()).arg("package").arg(&package).output().unwrap();
-    assert!(packaged.status.success());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    simulator.set_product_url(&address);
-    let mut settings = azure_settings(&simulator, &address, &azurite);
-    settings.extend(ai_settings(&simulator, &folder));
-    let host = FakeHost::start(&package, settings, queues(&azurite), listener).await;
+    let host = hosted(&simulator, &folder, &azurite).await;
     let (id, browser) = bought(&simulator, &host.address).await;
     let program = program(&host.address, key(&browser, id).await.0);
     let file = upload(&program).await;

@@ -196,12 +196,12 @@ pub fn billed(told_ms: Option<u64>, measured_ms: u64) -> (u64, Basis) {
 }
 
 async fn heard(ai: &AiClient, deployment: &Deployment, listening: &Listening) -> Result<Heard, UpstreamError> {
-    if deployment.provider == Provider::Openai {
-        return passed_on(ai, deployment, listening).await;
-    }
     let Listening { kind, audio, fields, .. } = listening;
     if !deployment.takes(audio.sound.length(), audio.duration_ms) {
         return Err(UpstreamError::Unfit("The recording is too large or too long for this model.".to_owned()));
+    }
+    if deployment.provider == Provider::Openai {
+        return passed_on(ai, deployment, listening).await;
     }
     let (format, hearing) = hearing(*kind, fields).map_err(|problem| UpstreamError::Unfit(problem.title))?;
     let mut transcript = match deployment.provider {
@@ -248,9 +248,6 @@ fn wants_words(fields: &[(String, String)]) -> bool {
 /// The form as it came, to a service that speaks as OpenAI does.
 async fn passed_on(ai: &AiClient, deployment: &Deployment, listening: &Listening) -> Result<Heard, UpstreamError> {
     let Listening { format, audio, fields, .. } = listening;
-    if !deployment.takes(audio.sound.length(), audio.duration_ms) {
-        return Err(UpstreamError::Unfit("The recording is too large or too long for this model.".to_owned()));
-    }
     let mut form = Form::new().part("file", file(audio)?);
     if deployment.path == PathStyle::V1 {
         form = form.text("model", deployment.deployment.clone());

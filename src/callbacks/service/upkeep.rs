@@ -13,9 +13,6 @@ use crate::foundation::problem::Problem;
 const OVERDUE: SignedDuration = SignedDuration::from_mins(4);
 /// Lines that are looked at together.
 const AT_ONCE: usize = 16;
-/// How far back the first run looks for ends.
-const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(48);
-const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Sends a message for everything that nobody has gone on with; gives how many those were.
 pub async fn revive(app: &App) -> Result<usize, Problem> {
@@ -51,22 +48,17 @@ async fn is_open(app: &App, line: &Open) -> Result<bool, Problem> {
     })
 }
 
-/// Removes events whose end has come. Goes on where the last run stopped, so a downtime leaves nothing behind.
+/// Removes events whose end has come.
 pub async fn expire(app: &App) -> Result<usize, Problem> {
-    let now = app.clock.now();
-    let (mut at, mut removed) = (repo::ends_looked_at(app).await?.unwrap_or(now - FIRST_LOOK), 0);
-    loop {
-        for (owner, id, line) in repo::ended(app, at).await? {
-            // The line stands under the hour after the end, so it is over now.
+    let mut walk = repo::ENDS.walk(&*app.rows, app.clock.now()).await?;
+    let mut removed = 0;
+    while let Some(lines) = walk.hour().await? {
+        for line in lines {
+            let Some((owner, id)) = repo::ended(&line) else { continue };
             repo::forget_event(app, &owner, &id).await?;
-            repo::end_done(app, at, line).await?;
+            walk.done(line).await?;
             removed += 1;
         }
-        // The current hour is looked at again: lines may still be added to it.
-        if at + HOUR > now {
-            return Ok(removed);
-        }
-        at += HOUR;
-        repo::look_at_ends(app, at).await?;
     }
+    Ok(removed)
 }

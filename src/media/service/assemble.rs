@@ -16,8 +16,6 @@ use crate::media::model::job::{Item, ItemState, Job, Kind, Reason};
 use crate::media::model::joining;
 use crate::media::repo;
 
-/// Items that are read together.
-const PAGE: usize = 100;
 /// Within which a WAV file has told where its samples are.
 const HEAD: u64 = 64 * 1024;
 /// Bytes of a file in memory.
@@ -47,17 +45,10 @@ async fn begin(app: &App, job: &Job) -> Result<Writing, Problem> {
     files::begin(app, job.subscription, id).await
 }
 
-/// The next items, from a number on.
-async fn page(app: &App, job: &Job, from: &mut u32) -> Result<Vec<Item>, Problem> {
-    let items = repo::items(app, &job.id, *from, PAGE).await?;
-    *from = items.last().map_or(job.items, |last| last.number + 1);
-    Ok(items)
-}
-
 async fn lines(app: &App, job: &Job) -> Result<File, Problem> {
     let (mut writing, mut from) = (begin(app, job).await?, 0);
     while from < job.items {
-        for item in page(app, job, &mut from).await? {
+        for item in repo::next_items(app, job, &mut from).await? {
             let (error, result) = (json!(item.reason), found(app, job, &item).await?);
             let input = item.shown()["input"].clone();
             let line = json!({ "number": item.number, "input": input, "result": result, "error": error });
@@ -89,7 +80,7 @@ struct Part {
 async fn audio(app: &App, job: &Job) -> Result<File, Problem> {
     let (mut parts, mut format, mut from) = (Vec::new(), None, 0);
     while from < job.items {
-        for item in page(app, job, &mut from).await? {
+        for item in repo::next_items(app, job, &mut from).await? {
             let Some(id) = item.file.filter(|_| item.state == ItemState::Succeeded) else { continue };
             let file = files::find(app, job.subscription, id.as_str()).await?;
             let head = files::read(app, job.subscription, &file, 0..HEAD).await?;

@@ -21,8 +21,6 @@ use crate::store::{Etag, StoreError};
 const BREATHS: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(600)];
 /// Within which a message that was given up is the same one once more: its worker died before it was put away.
 const SAME: SignedDuration = SignedDuration::from_secs(5);
-/// Items that are read together.
-const PAGE: usize = 100;
 
 /// Ends a job whose items are settled, or that is to be cancelled.
 pub async fn end(app: &Arc<App>, mut job: Job, etag: Etag) -> Result<(), Problem> {
@@ -57,9 +55,7 @@ async fn recount(app: &Arc<App>, job: &mut Job) -> Result<(), Problem> {
     (job.succeeded, job.failed, job.price) = Default::default();
     let mut from = 0;
     while from < job.items {
-        let items = repo::items(app, &job.id, from, PAGE).await?;
-        let Some(last) = items.last() else { break };
-        from = last.number + 1;
+        let items = repo::next_items(app, job, &mut from).await?;
         job.count_anew(&items);
         for item in items.iter().filter(|item| item.state == ItemState::Waiting) {
             batch::discard(app, job, item).await;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{StatusCode, header};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::ai::whole::{self, Pieces};
 use crate::app::App;
@@ -19,6 +19,7 @@ use crate::blobs::{BlobError, BlobWriter};
 use crate::foundation::ids::{FileId, SubscriptionId};
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Incoming, Request, framed};
+use crate::identity::uploads::{small, unreadable};
 use crate::media::model::file::{File, clean_name, content_type};
 use crate::media::repo::{self, Ended};
 
@@ -29,9 +30,6 @@ pub use posted::{list, receive};
 const CONTAINER: &str = "media-files";
 /// What customers put into the storage themselves; a file is a copy that no link leads to.
 const UPLOADS: &str = "media-uploads";
-/// How far back the first run of the timer looks.
-const FIRST_LOOK: SignedDuration = SignedDuration::from_hours(48);
-const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// First bytes, by which the type is known.
 const HEAD: usize = 512;
 /// Bytes of a file in memory, where it is read piece by piece.
@@ -117,9 +115,8 @@ pub async fn upload(
     request: &Request,
     body: Incoming,
 ) -> Result<File, Problem> {
-    let wrong = |text: String| Problem::bad_request("invalid_form", text);
     let boundary = multer::parse_boundary(request.header(header::CONTENT_TYPE).unwrap_or_default())
-        .map_err(|_| wrong("The body must be multipart/form-data, with a file.".to_owned()))?;
+        .map_err(|_| Problem::bad_request("invalid_form", "The body must be multipart/form-data, with a file."))?;
     let limits = whole::file_limits(app, subscription).await?;
     let largest = largest(app, &limits);
     // What says itself that it is too large need not be sent.
@@ -129,23 +126,15 @@ pub async fn upload(
     }
     let inside = Arc::new(AtomicBool::new(false));
     let mut parts = multer::Multipart::new(framed(body, Arc::clone(&inside)), boundary);
-    let unread = |error: multer::Error| match error {
-        // What our own reading of the body found wrong.
-        multer::Error::StreamReadFailed(error) => match error.downcast::<Problem>() {
-            Ok(problem) => *problem,
-            Err(error) => wrong(format!("The form can not be read: {error}.")),
-        },
-        error => wrong(format!("The form can not be read: {error}.")),
-    };
     let (mut written, mut purpose, mut seconds) = (None, String::new(), None);
-    while let Some(mut part) = parts.next_field().await.map_err(unread)? {
+    while let Some(mut part) = parts.next_field().await.map_err(unreadable)? {
         match part.name().unwrap_or_default() {
             "file" if written.is_none() => {
                 let name = part.file_name().unwrap_or_default().to_owned();
                 let id = FileId::new(app.clock.now(), &*app.random);
                 let mut writing = begin(app, subscription, id).await?;
                 inside.store(true, Ordering::Relaxed);
-                while let Some(piece) = part.chunk().await.map_err(unread)? {
+                while let Some(piece) = part.chunk().await.map_err(unreadable)? {
                     writing.write(piece).await?;
                     if writing.length > largest {
                         return Err(too_large(largest).field("file"));
@@ -158,8 +147,8 @@ pub async fn upload(
                 check_type(&limits, writing.content_type(&name))?;
                 written = Some((writing, name));
             }
-            "purpose" => purpose = small(&mut part).await.map_err(unread)?,
-            "expires_after[seconds]" => seconds = Some(small(&mut part).await.map_err(unread)?),
+            "purpose" => purpose = small(&mut part).await?,
+            "expires_after[seconds]" => seconds = Some(small(&mut part).await?),
             _ => {}
         }
     }
@@ -172,15 +161,6 @@ pub async fn upload(
     let lifetime = lifetime(seconds.as_deref())?;
     let purpose = if purpose.is_empty() { "user_data" } else { &purpose };
     writing.finish(app, subscription, &name, purpose, app.clock.now() + lifetime).await
-}
-
-/// A field of a few characters.
-async fn small(part: &mut multer::Field<'_>) -> Result<String, multer::Error> {
-    let mut text = Vec::new();
-    while let Some(piece) = part.chunk().await? {
-        text.extend_from_slice(&piece[..piece.len().min(200_usize.saturating_sub(text.len()))]);
-    }
-    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// A small result of ours as a file of the customer.
@@ -226,12 +206,13 @@ async fn remove(app: &App, subscription: SubscriptionId, id: &FileId) -> Result<
     app.blobs.delete(UPLOADS, &blob(subscription, id)).await.map_err(unavailable)
 }
 
-/// Removes files and jobs whose end has come. Goes on where the last run stopped, so a downtime leaves nothing behind.
+/// Removes files and jobs whose end has come.
 pub async fn expire(app: &App) -> Result<usize, Problem> {
-    let now = app.clock.now();
-    let (mut at, mut removed) = (repo::ends_looked_at(app).await?.unwrap_or(now - FIRST_LOOK), 0);
-    loop {
-        for (subscription, what, line) in repo::ended(app, at).await? {
+    let mut walk = repo::ENDS.walk(&*app.rows, app.clock.now()).await?;
+    let mut removed = 0;
+    while let Some(lines) = walk.hour().await? {
+        for line in lines {
+            let Some((subscription, what)) = repo::ended(&line) else { continue };
             match end(app, subscription, &what).await {
                 Ok(gone) => removed += usize::from(gone),
                 Err(problem) => {
@@ -240,15 +221,10 @@ pub async fn expire(app: &App) -> Result<usize, Problem> {
                     continue;
                 }
             }
-            repo::end_done(app, at, line).await?;
+            walk.done(line).await?;
         }
-        // The current hour is looked at again: lines may still be added to it.
-        if at + HOUR > now {
-            return Ok(removed);
-        }
-        at += HOUR;
-        repo::look_at_ends(app, at).await?;
     }
+    Ok(removed)
 }
 
 /// The line stands under the hour after the end, so it is over now; unless it was written again since.

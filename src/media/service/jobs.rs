@@ -29,8 +29,6 @@ const LONGEST_TEXT: usize = 1_000_000;
 /// Characters of one piece of it, at usual speed. Azure cuts off what it speaks after ten minutes (AI services contract
 /// 2.5); this is four.
 const PIECE: f64 = 3_000.0;
-/// Items that are read together.
-const PAGE: usize = 100;
 /// Writes that are done at the same time.
 const TOGETHER: usize = 16;
 /// So long is a job kept after its end, as its results are.
@@ -306,9 +304,7 @@ pub async fn resubmit(app: &App, subscription: SubscriptionId, id: &str) -> Resu
     let now = app.clock.now();
     let mut from = 0;
     while from < job.items {
-        let items = repo::items(app, &job.id, from, PAGE).await?;
-        let Some(last) = items.last() else { break };
-        from = last.number + 1;
+        let items = repo::next_items(app, &job, &mut from).await?;
         let failed = items.into_iter().filter(|item| item.state == ItemState::Failed);
         let again = failed.map(|item| Item { version: item.version, ..Item::new(item.number, item.input) });
         let saving: Vec<_> = again.map(|item| repo::save_item(app, &job.id, item)).collect();
@@ -318,7 +314,7 @@ pub async fn resubmit(app: &App, subscription: SubscriptionId, id: &str) -> Resu
         }
     }
     job.resubmit(now);
-    repo::list_active(app, &job).await?;
+    repo::list_active(app, &job, job.due).await?;
     repo::save_job(app, &job, etag).await?;
     repo::list_given_up(app, &job, false).await?;
     send(app, subscription, &job.id, Duration::ZERO).await?;
@@ -363,9 +359,7 @@ pub async fn delete(app: &App, subscription: SubscriptionId, id: &str) -> Result
     }
     let mut from = 0;
     while from < job.items {
-        let items = repo::items(app, &job.id, from, PAGE).await?;
-        let Some(last) = items.last() else { break };
-        from = last.number + 1;
+        let items = repo::next_items(app, &job, &mut from).await?;
         let files = items.iter().filter_map(|item| item.file.as_ref());
         let deleting: Vec<_> = files.map(|file| files::delete(app, subscription, file)).collect();
         let mut deleting = stream::iter(deleting).buffer_unordered(TOGETHER);

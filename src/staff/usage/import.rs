@@ -5,14 +5,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::actions::source;
-use super::wrong;
 use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Form, Request, Response};
 use crate::identity::Staff;
 use crate::metering::handlers::{Counts, ResultBody};
 use crate::metering::{csv, handlers};
-use crate::pages::page;
+use crate::pages::{page, wrong};
 
 /// Lines in the table of results.
 const MOST_SHOWN: usize = 500;

@@ -100,11 +100,6 @@ impl Sums {
     }
 }
 
-/// What was wrong with a form, for its page.
-fn wrong(problem: &Problem) -> Value {
-    json!({ "code": problem.code, "title": problem.title, "remedy": problem.remedy, "field": problem.field })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::grid::{self, Cells, HOURS};
-use super::{Target, address, deadline, name, records, targeted, wrong};
+use super::{Target, address, deadline, name, records, targeted};
 use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Form, Request, Response};
@@ -19,7 +19,7 @@ use crate::metering::model::event::{HoldReason, State, UsageEvent};
 use crate::metering::model::hour::Hour;
 use crate::metering::model::terms::Terms;
 use crate::metering::{self, DimensionUsage, PeriodUsage, ResourceUsage};
-use crate::pages::page;
+use crate::pages::{page, wrong};
 
 /// Events that wait, on one page.
 const MOST_EVENTS: usize = 50;
