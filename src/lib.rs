@@ -24,6 +24,9 @@ pub mod metering;
 // What happened, told to the addresses that customers and the publisher named.
 pub mod callbacks;
 
+// What Microsoft says of people who are interested.
+pub mod leads;
+
 // Chat and embeddings for customers' programs.
 pub mod ai;
 /// Files and media jobs: what is too long for one call.

@@ -105,6 +105,8 @@ own_ids! {
     FileId = "file",
     /// A media job.
     JobId = "job",
+    /// A lead, or one arrival of it.
+    LeadId = "lead",
     /// Something that happened and is told to callback endpoints.
     EventId = "evt",
     /// A callback endpoint.

@@ -51,6 +51,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ("callbacks", &["callbacks", "app", "store", "queue", "foundation"]),
         ("fulfillment", &["fulfillment", "callbacks", "identity", "app", "store", "queue", "foundation"]),
         ("metering", &["metering", "callbacks", "fulfillment", "identity", "app", "store", "foundation"]),
+        ("leads", &["leads", "callbacks", "fulfillment", "identity", "app", "store", "queue", "foundation"]),
         ("ai", &["ai", "metering", "fulfillment", "identity", "app", "store", "foundation"]),
         (
             "media",
