@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -43,13 +44,25 @@ const MOST_BETWEEN: usize = 1024 * 1024;
 /// `inside` tells that a file is read.
 pub fn framed(body: Incoming, inside: Arc<AtomicBool>) -> Incoming {
     let mut between = 0;
-    Box::pin(body.map(move |piece| {
+    let mut counted = body.map(move |piece| {
         let piece = piece?;
         between = if inside.load(Ordering::Relaxed) { 0 } else { between + piece.len() };
         if between > MOST_BETWEEN {
             return Err(Problem::bad_request("invalid_form", "The form has too much beside its files."));
         }
         Ok(piece)
+    });
+    // Readers of forms take in whatever is there before they look at it: they are given one piece at a time, so that
+    // what a fast sender has sent of a file already is neither held in memory nor taken for what lies between.
+    let mut given = false;
+    Box::pin(stream::poll_fn(move |context| {
+        if std::mem::take(&mut given) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let piece = counted.poll_next_unpin(context);
+        given = piece.is_ready();
+        piece
     }))
 }
 
@@ -237,6 +250,23 @@ mod tests {
     fn an_opaque_value_keeps_its_plus_signs_and_is_decoded_once() {
         assert_eq!(request("token=a%2Bb+c%252F").query_verbatim("token").as_deref(), Some("a+b+c%2F"));
         assert_eq!(request("x=1").query_verbatim("token"), None);
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_of_a_file_already_is_not_taken_for_what_lies_between() {
+        let mut body = b"--x\r\ncontent-disposition: form-data; name=\"f\"; filename=\"a\"\r\n\r\n".to_vec();
+        body.resize(4 * MOST_BETWEEN, b'y');
+        body.extend_from_slice(b"\r\n--x--\r\n");
+        let pieces: Vec<_> = body.chunks(64 * 1024).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let inside = Arc::new(AtomicBool::new(false));
+        let mut parts = multer::Multipart::new(framed(Box::pin(stream::iter(pieces)), Arc::clone(&inside)), "x");
+        let mut field = parts.next_field().await.unwrap().unwrap();
+        inside.store(true, Ordering::Relaxed);
+        let mut read = 0;
+        while let Some(piece) = field.chunk().await.unwrap() {
+            read += piece.len();
+        }
+        assert!(read > 3 * MOST_BETWEEN);
     }
 
     #[test]
