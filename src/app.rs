@@ -15,6 +15,7 @@ use crate::foundation::rng::Random;
 use crate::foundation::settings::{Settings, Storage, StorageAccount};
 use crate::fulfillment::{Changes, MarketplaceClient};
 use crate::identity::{RememberedKeys, SignInClient, SigningKeys};
+use crate::managed_apps::ArmClient;
 use crate::media;
 use crate::metering::{Catalogue, Lanes};
 use crate::pages::Pages;
@@ -36,6 +37,8 @@ pub struct App {
     pub keys: Arc<SigningKeys>,
     /// Microsoft's fulfillment API; None when `MARKETPLACE_MODE=false`.
     pub marketplace: Option<MarketplaceClient>,
+    /// Azure Resource Manager, where managed applications are.
+    pub arm: ArmClient,
     /// Sign-in with Entra; None when `MARKETPLACE_MODE=false`.
     pub sign_in: Option<SignInClient>,
     pub pages: Pages,
@@ -160,6 +163,7 @@ impl App {
             settings.identity_endpoint.clone(),
             settings.identity_client_id.clone(),
         ));
+        let arm = ArmClient::new(http.clone(), &settings, Arc::clone(&identity));
         let ai = match deployments(&settings, &catalogue)? {
             Some(list) => Some(AiClient::new(settings.ai_keys.clone(), list, identity)?),
             None => None,
@@ -175,6 +179,7 @@ impl App {
             blobs,
             keys,
             marketplace,
+            arm,
             sign_in,
             pages,
             catalogue,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Form, Incoming, Request, Response};
-use crate::identity::{ApiKey, Customer, MarketplaceCaller, Publisher, Role, Staff, Upload};
-use crate::{ai, callbacks, fulfillment, health, identity, media, metering, pages, portal, staff};
+use crate::identity::{ApiKey, Customer, ManagedAppCaller, MarketplaceCaller, Publisher, Role, Staff, Upload};
+use crate::{ai, callbacks, fulfillment, health, identity, managed_apps, media, metering, pages, portal, staff};
 
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
 pub type Done = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
@@ -38,6 +38,8 @@ pub enum Handler {
     KeyUpload(fn(Arc<App>, Request, ApiKey, Incoming) -> Answer),
     /// One of the publisher's own systems, proven by its key.
     Publisher(fn(Arc<App>, Request, Publisher) -> Answer),
+    /// Azure, telling of managed applications; proven by the secret of the address.
+    ManagedApp(fn(Arc<App>, Request, ManagedAppCaller) -> Answer),
     /// Microsoft's marketplace service, proven by its token.
     Marketplace(fn(Arc<App>, Request, MarketplaceCaller) -> Answer),
     /// The text of a queue message.
@@ -194,7 +196,10 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("RegisterManagedApp", with!(Publisher, metering::handlers::register_managed_app)),
     // Microsoft.
     ("Webhook", with!(Marketplace, fulfillment::handlers::webhook)),
+    ("ManagedAppNotification", with!(ManagedApp, managed_apps::handlers::notification)),
     // Ourselves.
+    ("LookAtManagedApp", Handler::Queue(|app, text| Box::pin(managed_apps::handlers::look(app, text)))),
+    ("CompareManagedApps", Handler::Timer(|app| Box::pin(managed_apps::handlers::compare(app)))),
     ("SyncSubscription", Handler::Queue(|app, text| Box::pin(fulfillment::handlers::sync_subscription(app, text)))),
     ("MeterSubscription", Handler::Queue(|app, text| Box::pin(metering::handlers::subscription_changed(app, text)))),
     ("RunMediaJob", Handler::Queue(|app, text| Box::pin(media::handlers::run_job(app, text)))),

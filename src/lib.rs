@@ -24,6 +24,9 @@ pub mod metering;
 // What happened, told to the addresses that customers and the publisher named.
 pub mod callbacks;
 
+// The publisher's product in customers' own Azure subscriptions.
+pub mod managed_apps;
+
 // What Microsoft says of people who are interested.
 pub mod leads;
 

@@ -200,16 +200,20 @@ fn router(all: &[Function]) -> Result<matchit::Router<HashMap<Method, usize>>, B
     let mut routes: Vec<(String, HashMap<Method, usize>)> = Vec::new();
     for (index, function) in all.iter().enumerate() {
         let Trigger::Http { route, methods } = &function.trigger else { continue };
-        let at = match routes.iter().position(|(known, _)| known == route) {
-            Some(at) => at,
-            None => {
-                routes.push((route.clone(), HashMap::new()));
-                routes.len() - 1
-            }
-        };
-        for method in methods {
-            if routes[at].1.insert(method.clone(), index).is_some() {
-                return Err(BindingError::Route(function.name.clone(), format!("{method} {route} is taken")));
+        // The host's `{*rest}` matches nothing, too; the router's wants at least one character.
+        let bare = route.rsplit_once("/{*").map(|(before, _)| before.to_owned());
+        for route in [Some(route.clone()), bare].into_iter().flatten() {
+            let at = match routes.iter().position(|(known, _)| *known == route) {
+                Some(at) => at,
+                None => {
+                    routes.push((route.clone(), HashMap::new()));
+                    routes.len() - 1
+                }
+            };
+            for method in methods {
+                if routes[at].1.insert(method.clone(), index).is_some() {
+                    return Err(BindingError::Route(function.name.clone(), format!("{method} {route} is taken")));
+                }
             }
         }
     }

@@ -49,6 +49,10 @@ pub async fn http(
             let publisher = identity::publisher(app, &request)?;
             handler(app.clone(), request, publisher).await
         }
+        Handler::ManagedApp(handler) => {
+            let caller = identity::managed_app_caller(app, &request)?;
+            handler(app.clone(), request, caller).await
+        }
         Handler::Marketplace(handler) => {
             let caller = marketplace(host, &request).await?;
             handler(app.clone(), request, caller).await

@@ -24,6 +24,8 @@ use crate::pages;
 
 /// The largest body: webhooks and forms are a few kilobytes.
 const LARGEST_BODY: usize = 1024 * 1024;
+/// The same for notifications, which may carry the errors of a whole deployment.
+const LARGEST_NOTIFICATION: usize = 4 * LARGEST_BODY;
 /// The same for the publisher's own systems, which upload files.
 const LARGEST_UPLOAD: usize = 16 * LARGEST_BODY;
 /// The same for audio and images: OpenAI takes files of 25 MiB, and a form has more than its file.
@@ -208,6 +210,7 @@ where
     let (limit, within) = match function.handler {
         Handler::Key(_) | Handler::CustomerCall(_) => (LARGEST_MEDIA, MODEL_ANSWERS_WITHIN),
         Handler::Publisher(_) => (LARGEST_UPLOAD, ANSWER_WITHIN),
+        Handler::ManagedApp(_) => (LARGEST_NOTIFICATION, ANSWER_WITHIN),
         _ => (LARGEST_BODY, ANSWER_WITHIN),
     };
     // Who they are is asked before anything is read, and once: nobody without a key fills our memory.

@@ -52,6 +52,13 @@ pub enum Role {
     Admin,
 }
 
+/// Azure, telling of managed applications; proven by the secret in the notification address (marketplace contract 6.3).
+#[derive(Debug, Clone, Copy)]
+pub struct ManagedAppCaller {
+    /// It used the secret that is being replaced.
+    pub old_secret: bool,
+}
+
 /// A signed-in member of the publisher's staff.
 #[derive(Debug, Clone)]
 pub struct Staff {
@@ -126,6 +133,27 @@ pub async fn staff(app: &App, request: &Request, least: Role) -> Result<Staff, P
         Some(role) if role < least => Err(Problem::forbidden("role_too_low", "Your role does not allow this.")
             .remedy("Ask an administrator of your organisation for the role Publisher.Operator or Publisher.Admin.")),
         Some(role) => Ok(Staff { session, role }),
+    }
+}
+
+/// The sender of a notification. Every secret is compared, however early one fits.
+pub fn managed_app_caller(app: &App, request: &Request) -> Result<ManagedAppCaller, Problem> {
+    let secrets = &app.settings.managed_apps.secrets;
+    if secrets.is_empty() {
+        return Err(Problem::unavailable(
+            "managed_apps_off",
+            "Notifications of managed applications are not taken here.",
+        )
+        .remedy("The operator of this service sets MANAGED_APP_SECRETS."));
+    }
+    let Some(sig) = request.query_verbatim("sig") else {
+        return Err(Problem::unauthorized("no_sig", "This address needs its `sig`.")
+            .remedy("Enter the address with `?sig=...` as the notification endpoint; Azure keeps the query."));
+    };
+    let fits: Vec<bool> = secrets.iter().map(|secret| same_secret(&sig, secret.expose())).collect();
+    match fits.iter().position(|fits| *fits) {
+        Some(index) => Ok(ManagedAppCaller { old_secret: index > 0 }),
+        None => Err(Problem::unauthorized("wrong_sig", "The `sig` is not accepted.")),
     }
 }
 

@@ -15,7 +15,10 @@ mod sign_in;
 pub mod tokens;
 pub mod uploads;
 
-pub use access::{Customer, Publisher, Role, Staff, User, call, customer, form, is_staff, publisher, session, staff};
+pub use access::{
+    Customer, ManagedAppCaller, Publisher, Role, Staff, User, call, customer, form, is_staff, managed_app_caller,
+    publisher, session, staff,
+};
 pub use api_keys::{ApiKey, KeyError, KeyTerms, Limits, RememberedKeys, Scope, StoredKey, api_key};
 pub use caller::{MarketplaceCaller, TokenError, marketplace_caller};
 pub use keys::{KeysError, SigningKeys};

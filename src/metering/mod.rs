@@ -29,7 +29,7 @@ pub use service::read_back::{Difference, DifferenceKind, ReadBack, read_back};
 pub use service::record::{ListPrice, MOST_RECORDS, Outcome, RecordError, admits, judge, record, recorded};
 pub use service::run::{Round, run};
 pub use service::submit::{Submission, state as submission};
-pub use service::terms::register_managed_app;
+pub use service::terms::{ManagedApp, link_managed_app, register_managed_app};
 
 /// The catalogue that holds when no file is named.
 pub const BUILT_IN_CATALOGUE: &str = include_str!("catalogue.json");

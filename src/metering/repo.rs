@@ -12,6 +12,7 @@
 //! | | | `id:<hash or request>` | where the record with an id stands; inserted once |
 //! | | | `corrected:<hash>` | how much of a record corrections have taken back |
 //! | `UsageResources` | `all` | resource | every resource that was ever metered |
+//! | `UsageAliases` | resource | `of` | the resource in whose ledger its usage stands |
 //! | `UsageWork` | `00` to `0f` | resource | resources with open hours or unsettled events, and when to look |
 //! | `UsageLosses` | month | `<reversed time>:<resource>:<hour>:<dimension>` | the loss ledger |
 //! | `UsageDifferences` | day | `<resource>:<dimension>:<plan>` | differences from what Microsoft has booked |
@@ -40,6 +41,7 @@ use crate::store::{self, Etag, Row, RowRange, StoreError, Table, Write, decode, 
 
 const USAGE: Table = Table("Usage");
 const RESOURCES: Table = Table("UsageResources");
+const ALIASES: Table = Table("UsageAliases");
 const WORK: Table = Table("UsageWork");
 const LOSSES: Table = Table("UsageLosses");
 const DIFFERENCES: Table = Table("UsageDifferences");
@@ -177,6 +179,15 @@ pub async fn save_terms(app: &App, terms: &Terms, etag: Option<&Etag>) -> Result
     }
     let etags = app.rows.write(USAGE, &key, vec![put(TERMS, terms, etag)?]).await?;
     etags.into_iter().next().ok_or_else(|| StoreError::Corrupt("no ETag".into()))
+}
+
+/// The resource in whose ledger another one's usage stands.
+pub async fn alias(app: &App, resource: &str) -> Result<Option<Resource>, StoreError> {
+    Ok(store::load(&*app.rows, ALIASES, resource, "of").await?.map(|(of, _)| of))
+}
+
+pub async fn save_alias(app: &App, resource: &str, of: &Resource) -> Result<(), StoreError> {
+    app.rows.write(ALIASES, resource, vec![Write::upsert("of", of)?]).await.map(drop)
 }
 
 /// Records that are accepted together.

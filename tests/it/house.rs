@@ -51,6 +51,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ("callbacks", &["callbacks", "app", "store", "queue", "foundation"]),
         ("fulfillment", &["fulfillment", "callbacks", "identity", "app", "store", "queue", "foundation"]),
         ("metering", &["metering", "callbacks", "fulfillment", "identity", "app", "store", "foundation"]),
+        ("managed_apps", &["managed_apps", "callbacks", "metering", "identity", "app", "store", "queue", "foundation"]),
         ("leads", &["leads", "callbacks", "fulfillment", "identity", "app", "store", "queue", "foundation"]),
         ("ai", &["ai", "metering", "fulfillment", "identity", "app", "store", "foundation"]),
         (
@@ -98,6 +99,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
             &[
                 "ai",
                 "callbacks",
+                "managed_apps",
                 "media",
                 "metering",
                 "fulfillment",

@@ -16,6 +16,7 @@ fn path(route: &str, id: &str, endpoint: &str) -> String {
     route
         .replace("{id}", id)
         .replace("{name}", "app.css")
+        .replace("{*path}", "resource")
         .replace("{resource}", id)
         .replace("{model}", "chat")
         .replace("{prefix}", "abc")
@@ -126,6 +127,8 @@ async fn every_route_keeps_out_who_does_not_belong() {
                     assert!(least > Role::Reader, "{name}: readers change nothing");
                     assert_eq!(low, 403, "{name}: the role is too small");
                 }
+                // No secret is set here.
+                Handler::ManagedApp(_) => assert_eq!((signed_out, foreign, low), (503, 503, 503), "{name}"),
                 Handler::Marketplace(_) | Handler::Publisher(_) | Handler::Key(_) | Handler::KeyUpload(_) => {
                     assert_eq!((signed_out, foreign, low), (401, 401, 401), "{name}")
                 }

@@ -69,6 +69,8 @@ pub enum EventKind {
     UsageLost,
     #[serde(rename = "lead.arrived")]
     LeadArrived,
+    #[serde(rename = "managed_app.changed")]
+    ManagedAppChanged,
     /// Sent by a button to one endpoint, which its subject names.
     #[serde(rename = "webhook.test")]
     Test,
@@ -76,7 +78,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// What an endpoint can choose among; a test is sent to whoever asks for it.
-    const CHOICE: [Self; 7] = [
+    const CHOICE: [Self; 8] = [
         Self::JobSucceeded,
         Self::JobPartiallySucceeded,
         Self::JobFailed,
@@ -84,6 +86,7 @@ impl EventKind {
         Self::SubscriptionChanged,
         Self::UsageLost,
         Self::LeadArrived,
+        Self::ManagedAppChanged,
     ];
 
     pub fn name(self) -> &'static str {
@@ -95,6 +98,7 @@ impl EventKind {
             Self::SubscriptionChanged => "subscription.changed",
             Self::UsageLost => "usage.lost",
             Self::LeadArrived => "lead.arrived",
+            Self::ManagedAppChanged => "managed_app.changed",
             Self::Test => "webhook.test",
         }
     }
@@ -224,7 +228,7 @@ mod tests {
         let customer = Owner::Subscription(SubscriptionId(uuid::Uuid::from_u128(7)));
         let new = |kind, data: &Value| Event::new(&customer, kind, "x", at(0), data, at(0));
         assert!(new(EventKind::JobCancelled, &Value::Null).is_ok() && new(EventKind::Test, &Value::Null).is_ok());
-        for kind in [EventKind::SubscriptionChanged, EventKind::UsageLost, EventKind::LeadArrived] {
+        for kind in [EventKind::SubscriptionChanged, EventKind::ManagedAppChanged, EventKind::LeadArrived] {
             assert!(matches!(new(kind, &Value::Null), Err(EventError::NotTheirs { .. })));
         }
         let large = Value::String("x".repeat(LARGEST));

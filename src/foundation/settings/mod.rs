@@ -26,6 +26,13 @@ impl Cloud {
         }
     }
 
+    pub fn arm_url(self) -> &'static str {
+        match self {
+            Self::Global => "https://management.azure.com",
+            Self::China => "https://management.chinacloudapi.cn",
+        }
+    }
+
     /// The suffix of storage hosts: `<account>.table.<suffix>`.
     pub fn storage_suffix(self) -> &'static str {
         match self {
@@ -66,6 +73,16 @@ pub struct SignIn {
     pub staff: Vec<ObjectId>,
 }
 
+/// Notifications of managed applications, and how they are confirmed.
+#[derive(Debug, Clone)]
+pub struct ManagedApps {
+    /// The newest first; empty: notifications are not taken.
+    pub secrets: Vec<Secret>,
+    /// Plans whose applications can not be read; `*`: all.
+    pub without_access: Vec<String>,
+    pub arm_url: String,
+}
+
 /// Where a managed identity's tokens come from.
 #[derive(Debug, Clone, Default)]
 pub struct IdentityEndpoint {
@@ -96,6 +113,7 @@ pub struct Settings {
     /// None when `MARKETPLACE_MODE=false`.
     pub marketplace: Option<Marketplace>,
     pub sign_in: Option<SignIn>,
+    pub managed_apps: ManagedApps,
     pub entra_authority: String,
     pub publisher_name: String,
     pub support_email: String,

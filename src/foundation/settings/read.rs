@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::{
-    AiKeys, Cloud, IdentityEndpoint, Marketplace, SettingError, SettingErrors, Settings, SignIn, Storage,
+    AiKeys, Cloud, IdentityEndpoint, ManagedApps, Marketplace, SettingError, SettingErrors, Settings, SignIn, Storage,
     StorageAccount, table,
 };
 use crate::foundation::outbound::base_address;
@@ -119,6 +119,27 @@ impl Reader<'_> {
         Some(Secret::new(secret))
     }
 
+    fn managed_apps(&mut self, cloud: Cloud) -> ManagedApps {
+        const NAME: &str = "MANAGED_APP_SECRETS";
+        let text = self.text(NAME);
+        let secrets: Vec<&str> = text.split(',').map(str::trim).filter(|secret| !secret.is_empty()).collect();
+        if secrets.len() > 2 {
+            self.wrong(NAME, "has more than two secrets; keep the new one and the one that it replaces");
+        }
+        if secrets.iter().any(|secret| secret.len() < SHORTEST_KEY) {
+            self.wrong(
+                NAME,
+                format!("one is shorter than {SHORTEST_KEY} characters; make one with `openssl rand -hex 32`"),
+            );
+        }
+        let address = Some(self.text("ARM_URL")).filter(|text| !text.is_empty());
+        ManagedApps {
+            secrets: secrets.into_iter().map(Secret::new).collect(),
+            without_access: self.list("MANAGED_APPS_WITHOUT_ACCESS", "the id of a plan"),
+            arm_url: self.address("ARM_URL", address.unwrap_or_else(|| cloud.arm_url().to_owned())),
+        }
+    }
+
     fn storage(&mut self) -> Storage {
         let azure = self.choice("STORAGE", &[("embedded", false), ("azure", true)]).unwrap_or(false);
         if !azure {
@@ -208,6 +229,7 @@ impl Settings {
             .unwrap_or(LogFormat::Auto);
         let storage = reader.storage();
         let people = reader.marketplace(cloud);
+        let managed_apps = reader.managed_apps(cloud);
         let origins = reader.text("CORS_ALLOWED_ORIGINS");
         let cors_origins = origins
             .split(',')
@@ -252,6 +274,7 @@ impl Settings {
             storage,
             marketplace,
             sign_in,
+            managed_apps,
             entra_authority,
             publisher_name,
             support_email,

@@ -121,6 +121,25 @@ pub const TABLE: &[Group] = &[
         ],
     },
     Group {
+        title: "Managed applications",
+        settings: &[
+            secret(
+                "MANAGED_APP_SECRETS",
+                "The `sig` of the notification address, at least 32 characters; two, separated by a comma, while it is rotated. Empty: notifications are not taken.",
+            ),
+            setting(
+                "MANAGED_APPS_WITHOUT_ACCESS",
+                "",
+                "Plans, separated by commas, whose applications the publisher can not read in Azure (management access is switched off), or `*`: notifications are believed without asking.",
+            ),
+            setting(
+                "ARM_URL",
+                "",
+                "Base address of Azure Resource Manager. Default by cloud: `https://management.azure.com` or `https://management.chinacloudapi.cn`.",
+            ),
+        ],
+    },
+    Group {
         title: "Metering",
         settings: &[
             secret(

@@ -256,7 +256,9 @@ pub async fn register_managed_app(app: Arc<App>, request: Request, _publisher: P
             .field("plan"));
     }
     let since = body.since.unwrap_or_else(|| app.clock.now());
-    terms::register_managed_app(&app, &resource, &body.plan, since, body.ended).await?;
+    let plans = [(since, body.plan.clone())];
+    let known = terms::ManagedApp { plans: &plans, ended: body.ended };
+    terms::register_managed_app(&app, &resource, &known).await?;
     Ok(uncached(json(
         StatusCode::OK,
         &json!({ "resource": resource.to_string(), "key": resource.key(), "plan": body.plan }),

@@ -301,7 +301,9 @@ pub async fn by_key(app: &App, key: &str) -> Result<Option<Resource>, StoreError
         return Ok(None);
     }
     match repo::heads(app, key).await {
-        Ok(heads) => Ok(heads.terms.map(|terms| terms.resource)),
+        Ok(repo::Heads { terms: Some(terms), .. }) => Ok(Some(terms.resource)),
+        // The other name of a managed application.
+        Ok(_) => repo::alias(app, key).await,
         // Whatever stands in an address.
         Err(StoreError::InvalidKey(_)) => Ok(None),
         Err(error) => Err(error),

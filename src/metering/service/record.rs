@@ -66,7 +66,14 @@ pub async fn record(app: &Arc<App>, source: &str, records: Vec<UsageRecord>) -> 
     let mut results: Vec<Option<Result<Outcome, RecordError>>> = Vec::new();
     results.resize_with(records.len(), || None);
     let mut groups: BTreeMap<Resource, (Vec<usize>, Vec<UsageRecord>)> = BTreeMap::new();
-    for (index, record) in records.into_iter().enumerate() {
+    for (index, mut record) in records.into_iter().enumerate() {
+        match terms::canonical(app, &record.resource).await {
+            Ok(resource) => record.resource = resource,
+            Err(error) => {
+                results[index] = Some(Err(error.into()));
+                continue;
+            }
+        }
         let group = groups.entry(record.resource.clone()).or_default();
         group.0.push(index);
         group.1.push(record);
@@ -97,6 +104,7 @@ pub async fn judge(app: &Arc<App>, records: &[UsageRecord]) -> Result<Vec<Outcom
     let mut corrections: HashMap<Resource, Corrections> = HashMap::new();
     let mut outcomes = Vec::with_capacity(records.len());
     for record in records {
+        let record = &UsageRecord { resource: terms::canonical(app, &record.resource).await?, ..record.clone() };
         if !known.contains_key(&record.resource) {
             let mut heads = repo::heads(app, &record.resource.key()).await?;
             let stored = Held::of(&mut heads);

@@ -1,6 +1,7 @@
 //! Terms kept in step with the subscription, and registered for managed applications.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::fulfillment::{self, Newer};
@@ -88,25 +89,63 @@ pub async fn current(
     Ok(Some(Held { terms, etag, changed, seen }))
 }
 
-/// Makes a managed application known to metering, or brings its plan and state up to date.
-pub async fn register_managed_app(
-    app: &App,
-    resource: &Resource,
-    plan: &str,
-    since: jiff::Timestamp,
-    ended: Option<jiff::Timestamp>,
-) -> Result<(), StoreError> {
+/// A managed application as metering has to know it.
+#[derive(Debug, Clone)]
+pub struct ManagedApp<'a> {
+    /// Its plans with the time at which each came into force; the first one begins its first month.
+    pub plans: &'a [(Timestamp, String)],
+    pub ended: Option<Timestamp>,
+}
+
+/// Makes a managed application known to metering, or brings its plans and end up to date. `false`: the catalogue has no
+/// dimensions for its plan, so its usage can not be recorded yet.
+pub async fn register_managed_app(app: &App, resource: &Resource, known: &ManagedApp<'_>) -> Result<bool, StoreError> {
+    let resource = &canonical(app, resource).await?;
     let heads = repo::heads(app, &resource.key()).await?;
-    let mut terms = heads.terms.unwrap_or_else(|| Terms::new(resource.clone()));
-    let now = app.clock.now();
+    let mut terms = heads.terms.clone().unwrap_or_else(|| Terms::new(resource.clone()));
     // Managed applications have no term of their own: their months begin with their provisioning.
     "P1M".clone_into(&mut terms.term_unit);
-    let first = terms.segments.is_empty();
-    if first {
-        terms.cycles.follow(since, 1);
+    let begun = terms.segments.len();
+    if let Some((since, _)) = known.plans.first().filter(|_| begun == 0) {
+        terms.cycles.follow(*since, 1);
     }
-    terms.enter(plan, false, if first { since } else { now });
-    terms.ended = ended;
-    terms.learn(&[], &app.catalogue, now);
-    repo::save_terms(app, &terms, heads.etags.terms.as_ref()).await.map(drop)
+    // Of one that is known already only the last plan can be news.
+    let news = if begun == 0 { known.plans } else { &known.plans[known.plans.len().saturating_sub(1)..] };
+    for (from, plan) in news {
+        terms.enter(plan, false, *from);
+    }
+    terms.ended = known.ended;
+    terms.learn(&[], &app.catalogue, app.clock.now());
+    let dimensions = !terms.lacks_plan();
+    terms.plans_read = heads.terms.as_ref().map_or(terms.plans_read, |before| before.plans_read);
+    if heads.terms.as_ref() != Some(&terms) {
+        repo::save_terms(app, &terms, heads.etags.terms.as_ref()).await?;
+    }
+    Ok(dimensions)
+}
+
+/// The resource whose ledger a resource's usage stands in: a managed application has a usage id and an address, and Microsoft
+/// books one hour of it once, whichever is named.
+pub async fn canonical(app: &App, resource: &Resource) -> Result<Resource, StoreError> {
+    if resource.subscription().is_some() {
+        return Ok(resource.clone());
+    }
+    Ok(repo::alias(app, &resource.key()).await?.unwrap_or_else(|| resource.clone()))
+}
+
+/// Makes a usage id and an address one resource: that of the usage id, unless the address has a ledger already. An address
+/// that came to life again under another usage id belongs to that one from now on.
+pub async fn link_managed_app(app: &App, usage_id: Uuid, uri: &Resource) -> Result<Resource, StoreError> {
+    let id = Resource::UsageId(usage_id);
+    if let Some(known) = repo::alias(app, &id.key()).await? {
+        return Ok(known);
+    }
+    if repo::heads(app, &uri.key()).await?.terms.is_some() {
+        repo::save_alias(app, &id.key(), uri).await?;
+        return Ok(uri.clone());
+    }
+    if repo::alias(app, &uri.key()).await?.as_ref() != Some(&id) {
+        repo::save_alias(app, &uri.key(), &id).await?;
+    }
+    Ok(id)
 }
