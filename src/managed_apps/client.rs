@@ -112,6 +112,11 @@ impl ArmClient {
         Self { http, base: settings.managed_apps.arm_url.clone(), audience, identity }
     }
 
+    /// For the test of our own address.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
     /// The application at an address of Azure.
     pub async fn application(&self, uri: &str) -> Result<Answer, Unavailable> {
         let address = format!("{}{uri}?api-version={API_VERSION}", self.base);

@@ -21,5 +21,6 @@ pub use model::application::{Effect, Instance, State};
 pub use model::attention::Attention;
 pub use model::heard::{ApplicationKey, Heard};
 pub use repo::{Application, Confirmation, Unread};
+pub use service::look::look;
 pub use service::queries::{Detail, Line, detail, fleet, unread};
-pub use service::receive::{example, notification_address};
+pub use service::receive::{notification_address, send_test};

@@ -6,6 +6,7 @@
 
 pub mod ai;
 pub mod callbacks;
+pub mod managed_apps;
 pub mod queues;
 pub mod subscriptions;
 pub mod usage;

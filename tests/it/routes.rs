@@ -12,7 +12,7 @@ use crate::support::app::TestApp;
 use crate::support::browser::Browser;
 
 /// A path for a route, with real ids of somebody else's in it.
-fn path(route: &str, id: &str, endpoint: &str) -> String {
+fn path(route: &str, id: &str, endpoint: &str, application: &str) -> String {
     route
         .replace("{id}", id)
         .replace("{name}", "app.css")
@@ -23,6 +23,7 @@ fn path(route: &str, id: &str, endpoint: &str) -> String {
         .replace("{budget}", "all")
         .replace("{request}", "req_1")
         .replace("{file}", "file_1")
+        .replace("{application}", application)
         .replace("{job}", "job_1")
         .replace("{endpoint}", endpoint)
         .replace("{action}", "delete")
@@ -54,7 +55,7 @@ async fn every_route_keeps_out_who_does_not_belong() {
     let mut walked = 0;
     for function in app.host.functions.all() {
         let Trigger::Http { route, methods } = &function.trigger else { continue };
-        let (path, name) = (path(route, &id.to_string(), endpoint.id.as_str()), &function.name);
+        let (path, name) = (path(route, &id.to_string(), endpoint.id.as_str(), "uri-00000000000000000000000000000000"), &function.name);
         for method in methods.iter().filter(|method| *method != Method::HEAD) {
             walked += 1;
             let signed_out = call(&anonymous, method, &path).await;

@@ -56,12 +56,21 @@ pub fn notification_address(app: &App) -> Option<String> {
     Some(app.settings.absolute(&format!("/marketplace/managed-app?sig={sig}")))
 }
 
-/// A notification as Azure sends it, about an application that does not exist; to try the address.
-pub fn example(app: &App) -> serde_json::Value {
-    serde_json::json!({
+/// Calls our own address as Azure would, with a notification about an application that can not exist. The answer is a
+/// status, or why there was none.
+pub async fn send_test(app: &App) -> Result<String, Problem> {
+    let secret = app.settings.managed_apps.secrets.first();
+    let secret = secret.ok_or_else(|| Problem::unavailable("managed_apps_off", "MANAGED_APP_SECRETS is not set."))?;
+    let body = serde_json::json!({
         "eventType": "PATCH",
-        "applicationId": "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/test/providers/Microsoft.Solutions/applications/test-notification",
+        "applicationId": "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/test/providers/Microsoft.Solutions/applications/test",
         "eventTime": app.clock.now(),
-        "provisioningState": "Test",
+        "provisioningState": "Succeeded",
+    });
+    let address = app.settings.absolute("/marketplace/managed-app/resource");
+    let sent = app.arm.http().post(address).query(&[("sig", secret.expose())]).json(&body).send().await;
+    Ok(match sent {
+        Ok(answer) => answer.status().as_u16().to_string(),
+        Err(error) => error.without_url().to_string(),
     })
 }
