@@ -177,9 +177,9 @@ impl Event {
 
 /// What became of an event.
 pub enum Verdict {
-    Accepted(BookedUsage),
+    Accepted(Box<BookedUsage>),
     /// The slot holds this already.
-    Duplicate(BookedUsage),
+    Duplicate(Box<BookedUsage>),
     /// The item's status, and the field it is about.
     Refused(Cow<'static, str>, &'static str),
 }
@@ -236,7 +236,7 @@ impl Turn<'_> {
                 let other = self.faults.take(|switches| &mut switches.metering_accept_other_quantity_next);
                 let usage = self.usage(&event, if other { half(quantity) } else { quantity });
                 self.state.usage.push(usage.clone());
-                Verdict::Accepted(usage)
+                Verdict::Accepted(Box::new(usage))
             }
             Err(verdict) => verdict,
         }
@@ -257,7 +257,7 @@ impl Turn<'_> {
             return Err(refused("InvalidDimension"));
         }
         if let Some(booked) = self.booked(event) {
-            return Err(Verdict::Duplicate(booked));
+            return Err(Verdict::Duplicate(Box::new(booked)));
         }
         if active { Ok(quantity) } else { Err(refused("ResourceNotActive")) }
     }
@@ -328,8 +328,10 @@ impl Turn<'_> {
     /// A status that was asked for. Nothing is booked, not even when it says so.
     fn overridden(&self, event: &Event, status: String) -> Verdict {
         match status.as_str() {
-            "Accepted" => Verdict::Accepted(self.usage(event, event.quantity.unwrap_or_default())),
-            "Duplicate" => self.booked(event).map_or_else(|| refused(status), Verdict::Duplicate),
+            "Accepted" => Verdict::Accepted(Box::new(self.usage(event, event.quantity.unwrap_or_default()))),
+            "Duplicate" => {
+                self.booked(event).map_or_else(|| refused(status), |booked| Verdict::Duplicate(Box::new(booked)))
+            }
             _ => refused(status),
         }
     }

@@ -89,7 +89,10 @@ impl ManagedApps {
 
     /// The plan's publisher access is switched on or off for what is deployed already.
     pub fn set_publisher_access(&self, application_id: &str, on: bool) -> Result<(), String> {
-        self.0.turn(|turn| Ok(turn.state.managed.current_mut(application_id)?.publisher_access = on))
+        self.0.turn(|turn| {
+            turn.state.managed.current_mut(application_id)?.publisher_access = on;
+            Ok(())
+        })
     }
 
     /// Everything that Azure is working on ends now, whatever the time.
