@@ -11,6 +11,8 @@ use uuid::Uuid;
 use super::Simulator;
 use super::faults::Switches;
 use super::http::{Reply, Request, json_reply};
+use super::leads;
+use super::managed_apps;
 use super::millionths;
 use super::model::{Action, Subscription};
 use super::people::{self, Person};
@@ -85,7 +87,7 @@ struct Advance {
     seconds: i64,
 }
 
-/// `POST /simulator/managed-app`.
+/// `POST /simulator/managed-app`: for usage only. `deploy-managed-app` gives an app a life.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ManagedApp {
@@ -135,7 +137,11 @@ pub async fn answer(simulator: &Simulator, request: &Request) -> Reply {
             simulator.rotate_keys();
             Ok(json!({}))
         }
-        _ => return json_reply(404, &json!({ "message": "The control API has no such verb." })),
+        (Method::POST, "lead") => leads::page::control(simulator, request).await,
+        _ => match managed_apps::control::answer(simulator, request).await {
+            Some(outcome) => outcome,
+            None => return json_reply(404, &json!({ "message": "The control API has no such verb." })),
+        },
     };
     match outcome {
         Ok(body) => json_reply(200, &body),
@@ -143,7 +149,8 @@ pub async fn answer(simulator: &Simulator, request: &Request) -> Reply {
     }
 }
 
-fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
+/// The body as an order.
+pub fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
     serde_json::from_slice(&request.body).map_err(|error| error.to_string())
 }
 

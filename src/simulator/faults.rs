@@ -64,6 +64,26 @@ pub struct Switches {
     pub metering_unauthorized_resources: bool,
     /// Every usage event answers this status and is not booked.
     pub metering_status_override: Option<String>,
+    /// The managed identity's token endpoint answers 503.
+    pub identity_down: bool,
+    /// Azure Resource Manager and Resource Graph answer 503.
+    pub arm_down: bool,
+    /// Their next so many calls answer `arm_fail_status`.
+    pub arm_fail_next: u32,
+    pub arm_fail_status: u16,
+    /// Their next so many calls answer 429 with `Retry-After: arm_retry_after_seconds`.
+    pub arm_throttle_next: u32,
+    pub arm_retry_after_seconds: u32,
+    /// Every one of their answers waits this long.
+    pub arm_delay_milliseconds: u64,
+    /// Every notification of a managed app waits this long before it is sent.
+    pub notification_delay_milliseconds: u64,
+    /// The next so many notifications are lost on the way.
+    pub notification_drop_next: u32,
+    /// Every notification that was delivered is delivered once more.
+    pub notification_repeat: bool,
+    /// Newest first.
+    pub notification_reorder: bool,
     /// All AI calls answer 503.
     pub ai_down: bool,
     /// The next so many AI calls answer `ai_fail_status`; a 429 says `ai_retry_after_ms`.
@@ -236,6 +256,44 @@ impl Faults {
 
     pub fn metering_status_override(&self, status: Option<&str>) {
         self.change(|switches| switches.metering_status_override = status.map(str::to_owned));
+    }
+
+    pub fn identity_down(&self, on: bool) {
+        self.change(|switches| switches.identity_down = on);
+    }
+
+    pub fn arm_down(&self, on: bool) {
+        self.change(|switches| switches.arm_down = on);
+    }
+
+    pub fn arm_fail_next(&self, calls: u32, status: u16) {
+        self.change(|switches| (switches.arm_fail_next, switches.arm_fail_status) = (calls, status));
+    }
+
+    pub fn arm_throttle_next(&self, calls: u32, retry_after_seconds: u32) {
+        self.change(|switches| {
+            (switches.arm_throttle_next, switches.arm_retry_after_seconds) = (calls, retry_after_seconds);
+        });
+    }
+
+    pub fn arm_delay(&self, delay: Duration) {
+        self.change(|switches| switches.arm_delay_milliseconds = milliseconds(delay));
+    }
+
+    pub fn notification_delay(&self, delay: Duration) {
+        self.change(|switches| switches.notification_delay_milliseconds = milliseconds(delay));
+    }
+
+    pub fn notification_drop_next(&self, notifications: u32) {
+        self.change(|switches| switches.notification_drop_next = notifications);
+    }
+
+    pub fn notification_repeat(&self, on: bool) {
+        self.change(|switches| switches.notification_repeat = on);
+    }
+
+    pub fn notification_reorder(&self, on: bool) {
+        self.change(|switches| switches.notification_reorder = on);
     }
 
     pub fn ai_down(&self, on: bool) {

@@ -20,7 +20,8 @@ use uuid::Uuid;
 use warp::{Filter as _, Reply as _};
 
 use super::Simulator;
-use super::{ai, control, entra, fulfillment, metering, pages};
+use super::managed_apps::{arm, identity};
+use super::{ai, control, entra, fulfillment, leads, managed_apps, metering, pages};
 
 /// Nothing that is sent to Microsoft is larger.
 const LARGEST_BODY: usize = 1 << 20;
@@ -120,6 +121,8 @@ enum Room {
     Api(fulfillment::Door),
     Metering(metering::Door),
     Ai(ai::Door),
+    Identity,
+    Arm,
     Control,
     Pages,
 }
@@ -133,7 +136,8 @@ static ROUTES: LazyLock<Router<Room>> = LazyLock::new(|| {
         .chain(metering::ROUTES.iter().map(|(path, door)| (*path, Room::Metering(*door))))
         .chain(ai::ROUTES.iter().map(|(path, door)| (*path, Room::Ai(*door))))
         .chain(pages::ROUTES.iter().map(|path| (*path, Room::Pages)))
-        .chain([("/simulator/{verb}", Room::Control)]);
+        .chain(managed_apps::page::ROUTES.iter().chain(leads::page::ROUTES).map(|path| (*path, Room::Pages)))
+        .chain([(identity::ROUTE, Room::Identity), (arm::ROUTE, Room::Arm), ("/simulator/{verb}", Room::Control)]);
     for (path, room) in all {
         router.insert(path, room).expect("the routes of the simulator do not overlap");
     }
@@ -155,6 +159,8 @@ async fn answer(simulator: Simulator, mut request: Request) -> Answer {
         Room::Api(door) => fulfillment::answer(&simulator, door, &request).await,
         Room::Metering(door) => metering::answer(&simulator, door, &request).await,
         Room::Ai(door) => return guard(&simulator, ai::answer(&simulator, door, &request).await),
+        Room::Identity => identity::answer(&simulator, &request),
+        Room::Arm => arm::answer(&simulator, &request).await,
         Room::Control => control::answer(&simulator, &request).await,
         Room::Pages => pages::answer(&simulator, &request).await,
     };

@@ -114,6 +114,7 @@ impl Turn<'_> {
         for id in self.state.order.clone() {
             self.settle(id);
         }
+        self.settle_apps();
     }
 
     /// Lets every open window of decision elapse at once.

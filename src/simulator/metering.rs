@@ -109,10 +109,14 @@ fn without_z(at: Timestamp) -> String {
 
 /// Booked usage as a message, with the resource's name in the field it was sent in.
 fn message(usage: &BookedUsage, status: &str, time: fn(Timestamp) -> String) -> Value {
-    let resource = if Uuid::parse_str(&usage.resource).is_ok() { "resourceId" } else { "resourceUri" };
+    let (resource, name) = match &usage.resource_uri {
+        Some(uri) => ("resourceUri", uri),
+        None if Uuid::parse_str(&usage.resource).is_ok() => ("resourceId", &usage.resource),
+        None => ("resourceUri", &usage.resource),
+    };
     json!({
         "usageEventId": usage.usage_event_id, "status": status, "messageTime": seven_digits(usage.booked_at),
-        resource: usage.resource, "quantity": millionths::json(usage.quantity), "dimension": usage.dimension,
+        resource: name, "quantity": millionths::json(usage.quantity), "dimension": usage.dimension,
         "effectiveStartTime": time(usage.effective_start), "planId": usage.plan,
     })
 }
@@ -240,6 +244,9 @@ fn read_back(turn: &Turn<'_>, request: &Request) -> Reply {
 /// Offer id and type. How Microsoft names the type of a managed app's offer was not recorded.
 fn offer_of<'a>(turn: &'a Turn<'_>, resource: &str) -> (&'a str, &'static str) {
     match Uuid::parse_str(resource) {
+        Ok(id) if turn.state.managed.by_usage_id(id).is_some() => {
+            (turn.state.managed.by_usage_id(id).map_or("", |app| app.product.as_str()), "ManagedApplication")
+        }
         Ok(id) => (turn.state.subscriptions.get(&id).map_or("", |found| found.offer_id.as_str()), "SaaS"),
         Err(_) => (OFFER_ID, "ManagedApplication"),
     }

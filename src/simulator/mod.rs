@@ -2,7 +2,7 @@
 //! served over real HTTP, so that the product meets it through its ordinary settings.
 //!
 //! It owns: the marketplace's books (`state`, `model`, `lifecycle`, `publisher`; metered usage in `usage` and
-//! `millionths`), the HTTP faces of marketplace and sign-in (`fulfillment`, `metering`, `entra`), the AI services that
+//! `millionths`), managed applications with what Azure tells of them (`managed_apps`), leads (`leads`), the HTTP faces of marketplace and sign-in (`fulfillment`, `metering`, `entra`), the AI services that
 //! the product sells on (`ai`), webhooks on their way to the product (`webhooks`), what may go wrong (`faults`), what is
 //! sold and to whom (`catalogue`, `people`), and pages and a JSON API to drive it by hand (`pages`, `control`). It knows nothing of the product but two addresses: the landing page and the
 //! webhook. Everything is in memory and gone at the end.
@@ -19,7 +19,9 @@ pub mod faults;
 mod fulfillment;
 mod http;
 mod keys;
+pub mod leads;
 mod lifecycle;
+pub mod managed_apps;
 mod metering;
 #[cfg(test)]
 mod metering_tests;
@@ -28,6 +30,7 @@ pub mod model;
 mod pages;
 pub mod people;
 mod publisher;
+mod sending;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -52,6 +55,8 @@ use state::{State, Turn};
 
 pub use ai::{AiCall, AiConfig, AiKind};
 pub use faults::Faults;
+pub use leads::{Lead, LeadAnswer};
+pub use managed_apps::{Deployment, Ending, ManagedApp, ManagedApps};
 pub use model::Action;
 pub use people::{Person, people};
 pub use state::{Purchase, PurchaseOptions, WebhookAttempt};
@@ -103,6 +108,12 @@ pub struct ProductConfig {
     pub staff_object_id: String,
     pub staff_tenant_id: String,
     pub publisher_id: String,
+    /// `IDENTITY_ENDPOINT`
+    pub identity_endpoint: String,
+    /// `IDENTITY_HEADER`
+    pub identity_header: String,
+    /// `ARM_URL`
+    pub arm_url: String,
 }
 
 /// How far business time may be from the base clock: about ten years, so that no date runs over.
@@ -117,6 +128,7 @@ struct Inner {
     page_size: Mutex<usize>,
     state: Mutex<State>,
     issued: Mutex<entra::Issued>,
+    identity: Mutex<managed_apps::identity::Tokens>,
     key: Mutex<SigningKey>,
     counts: Mutex<BTreeMap<&'static str, u64>>,
     faults: Faults,
@@ -156,6 +168,7 @@ impl Simulator {
             page_size: Mutex::new(100),
             state: Mutex::default(),
             issued: Mutex::default(),
+            identity: Mutex::default(),
             key: Mutex::new(key),
             counts: Mutex::default(),
             faults: Faults::default(),
@@ -173,10 +186,12 @@ impl Simulator {
         // Not in the future: a caller may connect before that is first polled.
         crate::foundation::web::send_at_once(&listener);
         async move {
-            let sender =
-                (self.0.delivery == Delivery::Automatic).then(|| tokio::spawn(self.clone().deliver_in_background()));
+            let senders = (self.0.delivery == Delivery::Automatic).then(|| {
+                let notifications = managed_apps::deliver_in_background(self.clone());
+                [tokio::spawn(self.clone().deliver_in_background()), tokio::spawn(notifications)]
+            });
             http::serve(self, listener, shutdown).await;
-            if let Some(sender) = sender {
+            for sender in senders.into_iter().flatten() {
                 sender.abort();
             }
         }
@@ -196,6 +211,9 @@ impl Simulator {
             staff_object_id: Person::staff_admin().object_id.to_string(),
             staff_tenant_id: people::PUBLISHER_TENANT.to_string(),
             publisher_id: people::PUBLISHER_ID.to_owned(),
+            identity_endpoint: format!("{}{}", self.0.base_url, managed_apps::identity::ROUTE),
+            identity_header: managed_apps::identity::IDENTITY_HEADER.to_owned(),
+            arm_url: format!("{}/arm", self.0.base_url),
         }
     }
 
@@ -315,10 +333,12 @@ impl Simulator {
     /// All access tokens handed out so far stop working.
     pub fn revoke_access_tokens(&self) {
         self.issued().revoke_all();
+        lock(&self.0.identity).revoke_all();
     }
 
     /// How many calls of a kind were seen, whatever was answered: `resolve`, `activate`, `get`, `list`, `plans`,
     /// `patch`, `delete`, `operations`, `operation.get`, `operation.patch`, `usage`, `usage.batch`, `usage.list`, `token`, `keys`,
+    /// `identity.token`, `arm.application`, `arm.graph`,
     /// `ai.chat`, `ai.embeddings`, `ai.models`, and the other doors of the AI services by the names they have there.
     pub fn request_count(&self, label: &str) -> u64 {
         lock(&self.0.counts).get(label).copied().unwrap_or(0)

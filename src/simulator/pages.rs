@@ -1,4 +1,5 @@
-//! The pages of the simulated marketplace: offers, purchases, webhooks, metered usage, and the controls for faults and clock.
+//! The pages of the simulated marketplace: offers, purchases, webhooks, metered usage, and the controls for faults and
+//! clock. Managed applications and leads have theirs in their own rooms.
 //! Server-rendered, no scripts; every form answers with a redirect to the page it came from.
 
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ use super::catalogue::{self, OFFER_ID};
 use super::control::ActOrder;
 use super::faults::Switches;
 use super::http::{Reply, Request, empty, html, redirect, reply, with_header};
+use super::leads;
+use super::managed_apps;
 use super::millionths;
 use super::model::{Operation, Subscription};
 use super::people;
@@ -51,6 +54,8 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("purchase.html", include_str!("templates/purchase.html")),
         ("webhooks.html", include_str!("templates/webhooks.html")),
         ("usage.html", include_str!("templates/usage.html")),
+        ("managed_apps.html", include_str!("templates/managed_apps.html")),
+        ("leads.html", include_str!("templates/leads.html")),
         ("log.html", include_str!("templates/log.html")),
         ("controls.html", include_str!("templates/controls.html")),
         ("sign_in.html", include_str!("templates/sign_in.html")),
@@ -91,6 +96,8 @@ pub async fn answer(simulator: &Simulator, request: &Request) -> Reply {
             back(&request.form(), "/webhooks")
         }
         (false, ["usage"]) => usage(simulator),
+        (_, ["managed-apps", ..]) => managed_apps::page::answer(simulator, post, request).await,
+        (_, ["leads", ..]) => leads::page::answer(simulator, post, request).await,
         (false, ["controls"]) => controls(simulator),
         (true, ["controls", "faults"]) => set_faults(simulator, &request.form()),
         (true, ["controls", "clear"]) => {
@@ -167,7 +174,7 @@ fn subscribe(simulator: &Simulator, form: &HashMap<String, String>) -> Reply {
 }
 
 /// A moment for people.
-fn moment(at: Timestamp) -> String {
+pub fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
@@ -353,6 +360,16 @@ fn set_faults(simulator: &Simulator, form: &HashMap<String, String>) -> Reply {
             metering_down: on("metering_down"),
             metering_unauthorized_resources: on("metering_unauthorized_resources"),
             metering_status_override: form.get("metering_status_override").filter(|status| !status.is_empty()).cloned(),
+            arm_fail_next: number("arm_fail_next"),
+            arm_fail_status: 500,
+            arm_throttle_next: number("arm_throttle_next"),
+            arm_retry_after_seconds: 2,
+            arm_down: on("arm_down"),
+            identity_down: on("identity_down"),
+            notification_delay_milliseconds: number("notification_delay_milliseconds").min(600_000).into(),
+            notification_drop_next: number("notification_drop_next"),
+            notification_repeat: on("notification_repeat"),
+            notification_reorder: on("notification_reorder"),
             ai_down: on("ai_down"),
             ai_fail_next: number("ai_fail_next"),
             ai_fail_status: 429,

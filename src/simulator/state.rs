@@ -120,8 +120,12 @@ pub struct State {
     pub log: Vec<WebhookAttempt>,
     /// Metered usage that was accepted.
     pub usage: UsageBook,
-    /// Plans of the managed apps that are deployed, by address in lower case.
+    /// Plans of the managed apps that were registered for usage only, by address in lower case.
     pub managed_apps: HashMap<String, String>,
+    /// The life of managed apps, and notifications of it.
+    pub managed: super::managed_apps::Book,
+    /// Leads that were sent.
+    pub leads: super::leads::Book,
     /// Business time minus base time.
     pub offset: SignedDuration,
 }

@@ -373,7 +373,17 @@ async fn every_page_says_that_it_is_simulated() {
     let id = world.bought("team");
     world.simulator.act(id, Action::ChangeQuantity(3)).unwrap();
     world.simulator.deliver_all().await;
-    for path in ["/", "/purchases", &format!("/purchases/{id}"), "/webhooks", "/usage", "/controls", "/purchases/x"] {
+    for path in [
+        "/",
+        "/purchases",
+        &format!("/purchases/{id}"),
+        "/webhooks",
+        "/usage",
+        "/managed-apps",
+        "/leads",
+        "/controls",
+        "/purchases/x",
+    ] {
         let page = world.http.get(format!("{}{path}", world.base())).send().await.unwrap();
         assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
         let text = page.text().await.unwrap();

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Simulator;
 use super::catalogue;
+use super::managed_apps::ManagedApp;
 use super::millionths;
 use super::model::{Status, Subscription};
 use super::state::Turn;
@@ -45,8 +46,11 @@ impl ReconStatus {
 /// Usage that was accepted. At most one per resource, dimension and hour.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BookedUsage {
-    /// The subscription's id, or the managed app's address; lower case.
+    /// The subscription's id, the managed app's `resourceUsageId`, or the address of a managed app that was only
+    /// registered; lower case.
     pub resource: String,
+    /// The managed app's address, where the event named the app by it; lower case.
+    pub resource_uri: Option<String>,
     pub dimension: String,
     /// Start of the clock hour, UTC.
     pub hour: Timestamp,
@@ -135,6 +139,8 @@ impl UsageBook {
 struct Event {
     resource: String,
     by_uri: bool,
+    /// What `resource` was before the managed app was found by its address.
+    resource_uri: Option<String>,
     /// Nothing for a number that is no quantity of whole millionths.
     quantity: Option<i128>,
     dimension: String,
@@ -160,6 +166,7 @@ impl Event {
         Ok(Self {
             resource,
             by_uri,
+            resource_uri: None,
             quantity: millionths::read(quantity),
             dimension: text("dimension")?.to_owned(),
             effective_start: moment(text("effectiveStartTime")?).ok_or("effectiveStartTime")?,
@@ -170,9 +177,9 @@ impl Event {
 
 /// What became of an event.
 pub enum Verdict {
-    Accepted(BookedUsage),
+    Accepted(Box<BookedUsage>),
     /// The slot holds this already.
-    Duplicate(BookedUsage),
+    Duplicate(Box<BookedUsage>),
     /// The item's status, and the field it is about.
     Refused(Cow<'static, str>, &'static str),
 }
@@ -209,10 +216,11 @@ impl Subscription {
 impl Turn<'_> {
     /// Judges one event and books it if it is good.
     pub fn take_usage(&mut self, item: &Value, in_batch: bool) -> Verdict {
-        let event = match Event::read(item) {
+        let mut event = match Event::read(item) {
             Ok(event) => event,
             Err(field) => return Verdict::Refused("BadArgument".into(), field),
         };
+        self.name_by_id(&mut event);
         if in_batch && self.faults.take(|switches| &mut switches.metering_item_error_next) {
             return refused("Error");
         }
@@ -228,7 +236,7 @@ impl Turn<'_> {
                 let other = self.faults.take(|switches| &mut switches.metering_accept_other_quantity_next);
                 let usage = self.usage(&event, if other { half(quantity) } else { quantity });
                 self.state.usage.push(usage.clone());
-                Verdict::Accepted(usage)
+                Verdict::Accepted(Box::new(usage))
             }
             Err(verdict) => verdict,
         }
@@ -249,13 +257,32 @@ impl Turn<'_> {
             return Err(refused("InvalidDimension"));
         }
         if let Some(booked) = self.booked(event) {
-            return Err(Verdict::Duplicate(booked));
+            return Err(Verdict::Duplicate(Box::new(booked)));
         }
         if active { Ok(quantity) } else { Err(refused("ResourceNotActive")) }
     }
 
-    /// Whether the event's resource takes usage; nothing for a resource that nobody knows.
+    /// A managed app's id and its address are one resource with one slot per hour and dimension. The address is the
+    /// newest app's of that name.
+    fn name_by_id(&mut self, event: &mut Event) {
+        self.settle_apps();
+        let app = self.state.managed.current(&event.resource).filter(|_| event.by_uri);
+        if let Some(id) = app.and_then(|app| app.resource_usage_id) {
+            event.by_uri = false;
+            event.resource_uri = Some(std::mem::replace(&mut event.resource, id.to_string()));
+        }
+    }
+
+    fn managed_app(&self, event: &Event) -> Option<&ManagedApp> {
+        self.state.managed.by_usage_id(Uuid::parse_str(&event.resource).ok()?)
+    }
+
+    /// Whether the event's resource takes usage; nothing for a resource that nobody knows. A managed app is not known
+    /// before it is provisioned and after it is deleted.
     fn takes_usage(&mut self, event: &Event) -> Option<bool> {
+        if let Some(app) = self.managed_app(event) {
+            return app.takes_usage(event.effective_start).then_some(true);
+        }
         if event.by_uri {
             return self.state.managed_apps.contains_key(&event.resource).then_some(true);
         }
@@ -267,6 +294,9 @@ impl Turn<'_> {
     /// The plan is the event's, because after a change the old plan's usage still arrives. A managed app has one plan
     /// for its life. Plans that are not in the catalogue have every dimension.
     fn sells(&self, event: &Event) -> bool {
+        if self.managed_app(event).is_some_and(|app| app.plan != event.plan) {
+            return false;
+        }
         if event.by_uri && self.state.managed_apps.get(&event.resource) != Some(&event.plan) {
             return false;
         }
@@ -282,6 +312,7 @@ impl Turn<'_> {
     fn usage(&self, event: &Event, quantity: i128) -> BookedUsage {
         BookedUsage {
             resource: event.resource.clone(),
+            resource_uri: event.resource_uri.clone(),
             dimension: event.dimension.clone(),
             hour: hour_of(event.effective_start),
             effective_start: event.effective_start,
@@ -297,15 +328,17 @@ impl Turn<'_> {
     /// A status that was asked for. Nothing is booked, not even when it says so.
     fn overridden(&self, event: &Event, status: String) -> Verdict {
         match status.as_str() {
-            "Accepted" => Verdict::Accepted(self.usage(event, event.quantity.unwrap_or_default())),
-            "Duplicate" => self.booked(event).map_or_else(|| refused(status), Verdict::Duplicate),
+            "Accepted" => Verdict::Accepted(Box::new(self.usage(event, event.quantity.unwrap_or_default()))),
+            "Duplicate" => {
+                self.booked(event).map_or_else(|| refused(status), |booked| Verdict::Duplicate(Box::new(booked)))
+            }
             _ => refused(status),
         }
     }
 }
 
 impl Simulator {
-    /// A managed app is deployed: usage may be sent for its address and this plan.
+    /// Usage may be sent for a managed app's address and this plan, without any app that was deployed.
     pub fn register_managed_app(&self, resource_uri: &str, plan: &str) {
         self.turn(|turn| turn.state.managed_apps.insert(resource_uri.to_lowercase(), plan.to_owned()));
     }
