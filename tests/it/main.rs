@@ -19,6 +19,7 @@ mod house;
 mod keys_pages;
 mod landing;
 mod ledger_law;
+mod managed_apps;
 mod media;
 mod media_faults;
 mod media_files;

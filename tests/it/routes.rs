@@ -5,7 +5,9 @@ use mediagenie::callbacks::{self, Owner, Wanted};
 use mediagenie::functions::{Handler, TABLE};
 use mediagenie::host::bindings::Trigger;
 use mediagenie::identity::Role;
+use mediagenie::managed_apps;
 use mediagenie::simulator::Person;
+use mediagenie::simulator::managed_apps::Deployment;
 use reqwest::Method;
 
 use crate::support::app::TestApp;
@@ -47,6 +49,9 @@ async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {
 async fn every_route_keeps_out_who_does_not_belong() {
     let app = TestApp::start().await;
     let (id, _) = app.buy("team", Some(5)).await;
+    app.simulator.managed_apps().deploy(Deployment::named("shop")).unwrap();
+    app.settle().await;
+    let application = managed_apps::fleet(&app.host.app).await.unwrap().remove(0).0.key;
     let wanted = Wanted { url: "https://example.com/".into(), ..Wanted::default() };
     let (_, endpoint) = callbacks::create(&app.host.app, &Owner::Publisher, &wanted).await.unwrap();
     let anonymous = app.anonymous();
@@ -55,7 +60,7 @@ async fn every_route_keeps_out_who_does_not_belong() {
     let mut walked = 0;
     for function in app.host.functions.all() {
         let Trigger::Http { route, methods } = &function.trigger else { continue };
-        let (path, name) = (path(route, &id.to_string(), endpoint.id.as_str(), "uri-00000000000000000000000000000000"), &function.name);
+        let (path, name) = (path(route, &id.to_string(), endpoint.id.as_str(), application.as_str()), &function.name);
         for method in methods.iter().filter(|method| *method != Method::HEAD) {
             walked += 1;
             let signed_out = call(&anonymous, method, &path).await;
@@ -128,9 +133,11 @@ async fn every_route_keeps_out_who_does_not_belong() {
                     assert!(least > Role::Reader, "{name}: readers change nothing");
                     assert_eq!(low, 403, "{name}: the role is too small");
                 }
-                // No secret is set here.
-                Handler::ManagedApp(_) => assert_eq!((signed_out, foreign, low), (503, 503, 503), "{name}"),
-                Handler::Marketplace(_) | Handler::Publisher(_) | Handler::Key(_) | Handler::KeyUpload(_) => {
+                Handler::ManagedApp(_)
+                | Handler::Marketplace(_)
+                | Handler::Publisher(_)
+                | Handler::Key(_)
+                | Handler::KeyUpload(_) => {
                     assert_eq!((signed_out, foreign, low), (401, 401, 401), "{name}")
                 }
                 Handler::Queue(_) | Handler::Timer(_) => unreachable!("{name} has a route"),

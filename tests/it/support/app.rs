@@ -37,6 +37,9 @@ pub struct TestApp {
 /// The key of the publisher's own system in all tests.
 pub const PUBLISHER_KEY: &str = "0123456789abcdef0123456789abcdef";
 
+/// The `sig` of the notification address in all tests.
+pub const NOTIFICATION_SECRET: &str = "a-notification-secret-of-32-chars";
+
 /// The day on which all tests begin.
 pub fn first_day() -> Timestamp {
     "2026-03-02T09:00:00Z".parse().unwrap()
@@ -57,6 +60,10 @@ pub fn settings_for(simulator: &Simulator, address: &str) -> HashMap<String, Str
         ("SIGN_IN_CLIENT_SECRET", config.sign_in_client_secret),
         ("STAFF_OBJECT_IDS", config.staff_object_id),
         ("PUBLISHER_API_KEYS", format!("billing={PUBLISHER_KEY}")),
+        ("MANAGED_APP_SECRETS", NOTIFICATION_SECRET.to_owned()),
+        ("ARM_URL", config.arm_url),
+        ("IDENTITY_ENDPOINT", config.identity_endpoint),
+        ("IDENTITY_HEADER", config.identity_header),
         ("SUPPORT_EMAIL", "help@mediagenie.example".to_owned()),
     ]
     .into_iter()
@@ -154,6 +161,7 @@ impl TestApp {
         listener.set_nonblocking(true).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         simulator.set_product_url(&address);
+        simulator.set_notification_address(&format!("{address}/marketplace/managed-app?sig={NOTIFICATION_SECRET}"));
         let mut settings = settings_for(&simulator, &address);
         settings.insert("DATA_DIR".into(), folder.path().to_str().unwrap().into());
         if folder.path().join(DEPLOYMENTS).exists() {
@@ -248,8 +256,10 @@ impl TestApp {
     pub async fn settle(&self) {
         for _ in 0..200 {
             self.simulator.deliver_all().await;
+            self.simulator.managed_apps().deliver_all().await;
             self.drain().await;
-            if self.waiting().await == 0 && self.simulator.pending_webhooks().is_empty() {
+            let waiting = self.simulator.pending_webhooks().len() + self.simulator.managed_apps().pending().len();
+            if self.waiting().await == 0 && waiting == 0 {
                 return;
             }
             self.clock.advance(SignedDuration::from_secs(5));
