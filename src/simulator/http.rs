@@ -20,7 +20,7 @@ use uuid::Uuid;
 use warp::{Filter as _, Reply as _};
 
 use super::Simulator;
-use super::{ai, control, entra, fulfillment, metering, pages};
+use super::{ai, control, crm, entra, fulfillment, metering, pages};
 
 /// Nothing that is sent to Microsoft is larger.
 const LARGEST_BODY: usize = 1 << 20;
@@ -120,6 +120,7 @@ enum Room {
     Api(fulfillment::Door),
     Metering(metering::Door),
     Ai(ai::Door),
+    Crm(crm::Door),
     Control,
     Pages,
 }
@@ -132,6 +133,7 @@ static ROUTES: LazyLock<Router<Room>> = LazyLock::new(|| {
         .chain(fulfillment::ROUTES.iter().map(|(path, door)| (*path, Room::Api(*door))))
         .chain(metering::ROUTES.iter().map(|(path, door)| (*path, Room::Metering(*door))))
         .chain(ai::ROUTES.iter().map(|(path, door)| (*path, Room::Ai(*door))))
+        .chain(crm::ROUTES.iter().map(|(path, door)| (*path, Room::Crm(*door))))
         .chain(pages::ROUTES.iter().map(|path| (*path, Room::Pages)))
         .chain([("/simulator/{verb}", Room::Control)]);
     for (path, room) in all {
@@ -155,6 +157,7 @@ async fn answer(simulator: Simulator, mut request: Request) -> Answer {
         Room::Api(door) => fulfillment::answer(&simulator, door, &request).await,
         Room::Metering(door) => metering::answer(&simulator, door, &request).await,
         Room::Ai(door) => return guard(&simulator, ai::answer(&simulator, door, &request).await),
+        Room::Crm(door) => return guard(&simulator, crm::answer(&simulator, door, &request)),
         Room::Control => control::answer(&simulator, &request).await,
         Room::Pages => pages::answer(&simulator, &request).await,
     };
