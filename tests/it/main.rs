@@ -18,6 +18,7 @@ mod faults;
 mod house;
 mod keys_pages;
 mod landing;
+mod lead_destinations;
 mod ledger_law;
 mod media;
 mod media_faults;
