@@ -432,7 +432,12 @@ async fn a_token_is_kept_and_replaced_once_when_it_is_refused() {
 
 #[tokio::test]
 async fn a_wrong_secret_is_refused_with_what_to_do() {
-    let world = World::with(|entry| entry["key"] = "wrong".into()).await;
+    let world = World::with(|entry| {
+        if entry["kind"] != "teams" {
+            entry["key"] = "wrong".into();
+        }
+    })
+    .await;
     let lead = lead();
     refused(
         world.deliver("dynamics", &lead, None).await,
@@ -566,11 +571,30 @@ async fn a_mail_server_that_is_busy_gets_the_mail_later_and_one_that_refuses_it_
 }
 
 #[tokio::test]
+async fn a_mail_is_never_sent_without_the_protection_that_was_asked_for() {
+    for (tls, is_later) in [("starttls", false), ("tls", true)] {
+        let world = World::with(|entry| {
+            if entry["kind"] == "email" {
+                entry["tls"] = tls.into();
+            }
+        })
+        .await;
+        let outcome = world.deliver("mail", &lead(), None).await;
+        if is_later {
+            later(outcome, None);
+        } else {
+            refused(outcome, "does not offer the TLS or the sign-in");
+        }
+        assert!(world.mail.take().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn what_the_simulated_systems_hold_can_be_seen() {
     let world = World::new().await;
     world.deliver("dynamics", &lead(), None).await.unwrap();
     let address = world.simulator.crm_config().dynamics_url.replace("/crm/dynamics", "/simulator/crm");
-    let seen: Value = reqwest::get(address).await.unwrap().json().await.unwrap();
+    let seen: Value = outbound::client().unwrap().get(address).send().await.unwrap().json().await.unwrap();
     assert_eq!(seen["records"][0]["fields"]["firstname"], "Ada");
 }
 

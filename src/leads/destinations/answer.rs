@@ -127,9 +127,23 @@ pub(super) fn is_code(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':'))
 }
 
+/// All texts of an answer; the names of its own members say nothing.
+fn words(value: &Value, text: &mut String) {
+    match value {
+        Value::String(word) => {
+            text.push_str(word);
+            text.push('\n');
+        }
+        Value::Array(list) => list.iter().for_each(|value| words(value, text)),
+        Value::Object(members) => members.values().for_each(|value| words(value, text)),
+        _ => {}
+    }
+}
+
 /// Which of our mapping's fields an answer speaks of.
 pub(super) fn fields_named(answer: &Answer, mapping: &Mapping) -> Vec<String> {
-    let text = answer.body.to_string();
+    let mut text = String::new();
+    words(&answer.body, &mut text);
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let stands_alone = |name: &str| {
         text.match_indices(name)
@@ -147,7 +161,11 @@ mod tests {
 
     fn caller() -> Caller {
         let now = "2026-11-20T10:00:00Z".parse().unwrap();
-        Caller { http: reqwest::Client::new(), clock: Arc::new(VirtualClock::at(now)), system: "X" }
+        Caller {
+            http: crate::foundation::outbound::client().unwrap(),
+            clock: Arc::new(VirtualClock::at(now)),
+            system: "X",
+        }
     }
 
     fn verdict(status: u16, wait: Option<&str>) -> DeliveryError {
@@ -182,8 +200,11 @@ mod tests {
 
     #[test]
     fn only_fields_of_our_own_mapping_are_named() {
-        let mapping =
-            Mapping::read(&[("LastName", "{last_name}"), ("Name", "{company}")], &serde_json::Map::new()).unwrap();
+        let mapping = Mapping::read(
+            &[("LastName", "{last_name}"), ("Name", "{company}"), ("message", "{action}")],
+            &serde_json::Map::new(),
+        )
+        .unwrap();
         let body =
             json!([{"errorCode": "X", "message": "LastName: Lovelace is too long", "fields": ["LastName", "Secret"]}]);
         let answer = caller().answer(StatusCode::BAD_REQUEST, HeaderMap::new(), body.to_string().as_bytes());
