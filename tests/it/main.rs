@@ -19,6 +19,7 @@ mod house;
 mod keys_pages;
 mod landing;
 mod lead_destinations;
+mod lead_destinations_file;
 mod ledger_law;
 mod media;
 mod media_faults;

@@ -47,6 +47,13 @@ impl Caller {
     /// The client follows no redirects.
     pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, DeliveryError> {
         let failed = |error: reqwest::Error| {
+            if error.is_builder() {
+                let said = format!(
+                    "no request to {} can be made; check the key for characters that do not print",
+                    self.system
+                );
+                return DeliveryError::Refused { said };
+            }
             let word = if error.is_timeout() {
                 "it took too long"
             } else if error.is_connect() {

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use http::StatusCode;
 use uuid::Uuid;
 
-use super::answer::{Answer, fields_named};
+use super::answer::{Answer, fields_named, later};
 use super::configured::Tools;
 use super::entry::Entry;
 use super::mapping::{Mapping, fit};
@@ -40,6 +40,8 @@ const LIMITS: &[(&str, usize)] = &[
     ("address1_country", 80),
     ("description", 2000),
 ];
+/// Two requests at once both found no row; the next one finds it.
+const MADE_MEANWHILE: &str = "0x80040237";
 const REMEDY: &str = "give the application user of client_id a security role that may create and write leads";
 
 #[derive(Debug)]
@@ -94,6 +96,9 @@ impl Destination for Dynamics {
         let answer = self.tokens.call(request, stale).await?;
         if !answer.status.is_success() {
             let code = answer.body["error"]["code"].as_str();
+            if code == Some(MADE_MEANWHILE) {
+                return Err(later(format!("{SYSTEM} answered {} ({MADE_MEANWHILE})", answer.status.as_u16())));
+            }
             return Err(self.tokens.caller.verdict(&answer, code, &fields_named(&answer, &self.mapping), REMEDY));
         }
         let link = format!("{}/main.aspx?pagetype=entityrecord&etn=lead&id={key}", self.url);

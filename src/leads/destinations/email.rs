@@ -16,7 +16,7 @@ use super::answer::{Caller, PATIENCE, later};
 use super::configured::Tools;
 use super::entry::Entry;
 use super::mapping::{Mapping, cut, line};
-use super::{DO_NOT_CONTACT, DeliveryError, Destination, Receipt, shown};
+use super::{DO_NOT_CONTACT, DeliveryError, Destination, Receipt};
 use crate::foundation::secret::Secret;
 use crate::leads::model::lead::Lead;
 
@@ -155,11 +155,11 @@ struct Words {
 impl Words {
     fn of(mapping: &Mapping, lead: &Lead) -> Self {
         let (mut subject, mut rows) = ("Lead".to_owned(), Vec::new());
-        for (name, value) in mapping.filled(lead) {
+        for (name, value) in mapping.shown(lead) {
             if name == SUBJECT {
-                subject = line(cut(&shown(&value), MOST_SUBJECT));
+                subject = line(cut(&value, MOST_SUBJECT));
             } else {
-                rows.push((line(name), shown(&value)));
+                rows.push((line(name), value));
             }
         }
         if lead.do_not_contact {

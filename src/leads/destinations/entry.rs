@@ -88,7 +88,7 @@ impl<'a> Entry<'a> {
 
     /// An address that calls begin with: https, or http on loopback.
     pub(super) fn address(&mut self, field: &'static str, default: Option<&str>) -> String {
-        let text = match (self.fields.contains_key(field), default) {
+        let text = match (self.fields.get(field).is_some_and(|value| !value.is_null()), default) {
             (false, Some(default)) => {
                 self.asked.push(field);
                 default.to_owned()

@@ -211,9 +211,21 @@ impl Mapping {
         self.0.iter().filter_map(|(name, template)| Some((name.as_str(), template.fill(lead)?))).collect()
     }
 
+    /// The same for people to read: see [`tidy`].
+    pub fn shown(&self, lead: &Lead) -> Vec<(&str, String)> {
+        let filled = self.filled(&tidy(lead)).into_iter();
+        let text = |value| match value {
+            Value::String(text) => text,
+            Value::Bool(yes) => if yes { "yes" } else { "no" }.to_owned(),
+            other => other.to_string(),
+        };
+        filled.map(|(name, value)| (name, text(value))).collect()
+    }
+
     /// The same for a record that people work on: that somebody may be contacted is not said, because they may have
     /// written down the contrary meanwhile.
     pub fn record(&self, lead: &Lead) -> Map<String, Value> {
+        let lead = &tidy(lead);
         let says_no = |template: &Template| *template == Template::Alone(Field::DoNotContact) && !lead.do_not_contact;
         let said = self.0.iter().filter(|(_, template)| !says_no(template));
         said.filter_map(|(name, template)| Some((name.clone(), template.fill(lead)?))).collect()
@@ -252,6 +264,31 @@ pub fn line(text: &str) -> String {
     let plain: String =
         text.chars().map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }).collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The lead in characters that print: of the description with its lines, all else in one. Fields of other systems hold one
+/// line, and some refuse what does not print.
+fn tidy(lead: &Lead) -> Lead {
+    let mut tidy = lead.clone();
+    let person = &mut tidy.person;
+    for text in [
+        &mut person.first_name,
+        &mut person.last_name,
+        &mut person.email,
+        &mut person.phone,
+        &mut person.country,
+        &mut person.company,
+        &mut person.title,
+        &mut tidy.offer,
+        &mut tidy.offer_title,
+        &mut tidy.source,
+        &mut tidy.action,
+    ] {
+        *text = line(text);
+    }
+    let lines = lead.description.replace("\r\n", "\n").replace('\r', "\n");
+    tidy.description = lines.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+    tidy
 }
 
 #[cfg(test)]

@@ -53,13 +53,3 @@ pub trait Destination: fmt::Debug + Send + Sync {
 /// What people must see who would otherwise write or call.
 const DO_NOT_CONTACT: &str =
     "DO NOT CONTACT: Microsoft says that this person must not be contacted. This is information only.";
-
-/// A value for people: lines, and no other control characters.
-fn shown(value: &serde_json::Value) -> String {
-    let text = match value {
-        serde_json::Value::String(text) => text.replace("\r\n", "\n").replace('\r', "\n"),
-        serde_json::Value::Bool(yes) => return if *yes { "yes" } else { "no" }.to_owned(),
-        other => other.to_string(),
-    };
-    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
-}

@@ -41,6 +41,8 @@ const LIMITS: &[(&str, usize)] = &[
 ];
 /// A lead there must have both, and Microsoft promises neither.
 const REQUIRED: [&str; 2] = ["LastName", "Company"];
+/// Refusals that are none: the day's limit, a record that somebody works on, and two requests at once that both found none.
+const PASSES: [&str; 3] = ["REQUEST_LIMIT_EXCEEDED", "UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE"];
 const REMEDY: &str = "let the run-as user of the connected app use the API, create and edit leads, and edit all fields of the mapping and the external id";
 
 #[derive(Debug)]
@@ -90,7 +92,7 @@ impl Destination for Salesforce {
                 .header("Sforce-Duplicate-Rule-Header", "allowSave=true")
                 .json(&record)
         };
-        let limited = |answer: &Answer| code(answer) == Some("REQUEST_LIMIT_EXCEEDED");
+        let limited = |answer: &Answer| code(answer).is_some_and(|code| PASSES.contains(&code));
         let stale = |answer: &Answer| {
             answer.status == StatusCode::UNAUTHORIZED || answer.status == StatusCode::FORBIDDEN && !limited(answer)
         };
@@ -101,8 +103,7 @@ impl Destination for Salesforce {
             let link = id.as_ref().map(|id| format!("{}/lightning/r/Lead/{id}/view", self.url));
             return Ok(Receipt { id: id.unwrap_or_default(), link });
         }
-        if limited(&answer) || code(&answer) == Some("UNABLE_TO_LOCK_ROW") {
-            let code = code(&answer).unwrap_or_default();
+        if let Some(code) = code(&answer).filter(|code| PASSES.contains(code)) {
             return Err(later(format!("{SYSTEM} answered {} ({code})", answer.status.as_u16())));
         }
         // Neither the mapping nor a right is what is missing here.

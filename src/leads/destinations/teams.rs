@@ -8,7 +8,7 @@ use super::answer::Caller;
 use super::configured::Tools;
 use super::entry::Entry;
 use super::mapping::{Mapping, cut, line};
-use super::{DeliveryError, Destination, Receipt, shown};
+use super::{DeliveryError, Destination, Receipt};
 use crate::foundation::outbound::base_address;
 use crate::foundation::secret::Secret;
 use crate::leads::model::lead::Lead;
@@ -56,8 +56,7 @@ fn run(text: &str, weight: &str) -> Value {
 
 fn card(mapping: &Mapping, lead: &Lead, known: bool) -> Value {
     let (mut title, mut rows) = ("Lead".to_owned(), Vec::new());
-    for (name, value) in mapping.filled(lead) {
-        let text = shown(&value);
+    for (name, text) in mapping.shown(lead) {
         if name == TITLE {
             title = line(cut(&text, MOST));
         } else {

@@ -10,6 +10,8 @@ mod dynamics;
 mod hubspot;
 mod salesforce;
 mod teams;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
