@@ -15,6 +15,7 @@ use crate::foundation::rng::Random;
 use crate::foundation::settings::{Settings, Storage, StorageAccount};
 use crate::fulfillment::{Changes, MarketplaceClient};
 use crate::identity::{RememberedKeys, SignInClient, SigningKeys};
+use crate::leads::destinations::{Destinations, Tools};
 use crate::managed_apps::ArmClient;
 use crate::media;
 use crate::metering::{Catalogue, Lanes};
@@ -51,7 +52,9 @@ pub struct App {
     /// The AI services; None when no deployments are named.
     pub ai: Option<AiClient>,
     /// Reaches addresses that customers name; never a private one.
-    pub fetcher: outbound::Fetcher,
+    pub fetcher: Arc<outbound::Fetcher>,
+    /// Where leads are forwarded to.
+    pub destinations: Destinations,
     /// Callback endpoints that fail and are being tried here.
     pub trying: Trying,
     /// Keys of customers' programs, read a moment ago.
@@ -83,6 +86,8 @@ pub enum StartError {
     Catalogue(String, String),
     #[error("the deployments in {0} can not be used: {1}")]
     Deployments(String, String),
+    #[error("the lead destinations in {0} can not be used:\n  {1}")]
+    Destinations(String, String),
     #[error("the outward HTTP client can not be built")]
     Http(#[from] reqwest::Error),
 }
@@ -168,7 +173,14 @@ impl App {
             Some(list) => Some(AiClient::new(settings.ai_keys.clone(), list, identity)?),
             None => None,
         };
-        let fetcher = outbound::Fetcher::new(settings.fetch_private_hosts.clone())?;
+        let fetcher = Arc::new(outbound::Fetcher::new(settings.fetch_private_hosts.clone())?);
+        let tools = Tools {
+            http: http.clone(),
+            fetcher: Arc::clone(&fetcher),
+            clock: Arc::clone(&clock),
+            authority: settings.entra_authority.clone(),
+        };
+        let destinations = destinations(&settings, &tools)?;
         let lanes = Lanes::default();
         Ok(Arc::new(Self {
             settings,
@@ -187,6 +199,7 @@ impl App {
             changes: Changes::default(),
             ai,
             fetcher,
+            destinations,
             trying: Trying::default(),
             api_keys: RememberedKeys::default(),
             driven: OnceLock::new(),
@@ -218,4 +231,15 @@ fn deployments(settings: &Settings, catalogue: &Catalogue) -> Result<Option<Depl
         keys: settings.ai_keys.named.iter().map(|(name, _)| name.as_str()).collect(),
     };
     Deployments::parse(&text, &known).map(Some).map_err(|error| wrong(error.to_string()))
+}
+
+/// The lead destinations of the named file; none without one.
+fn destinations(settings: &Settings, tools: &Tools) -> Result<Destinations, StartError> {
+    let file = &settings.lead_destinations_file;
+    if file.is_empty() {
+        return Ok(Destinations::default());
+    }
+    let wrong = |error: String| StartError::Destinations(file.clone(), error);
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    Destinations::parse(&text, &settings.lead_keys, tools).map_err(|error| wrong(error.to_string()))
 }

@@ -6,17 +6,29 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::{Failure, fail, host, say, stopping, until};
+use serde_json::json;
+
 use crate::foundation::clock::SystemClock;
 use crate::foundation::rng::{Random as _, SystemRandom};
 use crate::foundation::settings::Settings;
 use crate::foundation::telemetry;
 use crate::host::serve;
-use crate::simulator::{AiConfig, Delivery, ProductConfig, Simulator, SimulatorOptions};
+use crate::metering::BUILT_IN_CATALOGUE;
+use crate::simulator::{AiConfig, CrmConfig, Delivery, ProductConfig, Simulator, SimulatorOptions};
 
 /// What is new at each start unless it is set.
 struct Secrets {
     publisher_api_keys: String,
     jwt_secret: String,
+    managed_apps: String,
+}
+
+/// Microsoft lists no plans of managed applications: the demo's have what the simulated marketplace sells as `metered`.
+fn catalogue() -> String {
+    let mut all: serde_json::Value = serde_json::from_str(BUILT_IN_CATALOGUE).unwrap_or_default();
+    all["plans"]["metered"]["dimensions"]["speech_minutes"] =
+        json!({ "name": "Speech", "unit": "minute", "price": "0.02", "included": { "P1M": "1000" } });
+    all.to_string()
 }
 
 /// Names that the demo decides itself, whatever the environment says: it must never reach the real Microsoft.
@@ -25,6 +37,7 @@ fn decided(
     listen: &str,
     simulated: &ProductConfig,
     simulated_ai: &AiConfig,
+    simulated_crm: &CrmConfig,
     folder: &str,
     secrets: &Secrets,
 ) -> Option<String> {
@@ -48,6 +61,14 @@ fn decided(
         "AZURE_OPENAI_KEY" => simulated_ai.api_key.clone(),
         "AZURE_SPEECH_KEY" => simulated_ai.speech_key.clone(),
         "AZURE_VISION_KEY" => simulated_ai.vision_key.clone(),
+        "LEAD_DESTINATIONS_FILE" => format!("{folder}/destinations.json"),
+        "LEAD_KEYS" => simulated_crm.keys(),
+        "MANAGED_APP_SECRETS" => secrets.managed_apps.clone(),
+        "MANAGED_APPS_WITHOUT_ACCESS" => String::new(),
+        "CATALOGUE_FILE" if environment(name, "").is_empty() => format!("{folder}/catalogue.json"),
+        "ARM_URL" => simulated.arm_url.clone(),
+        "IDENTITY_ENDPOINT" => simulated.identity_endpoint.clone(),
+        "IDENTITY_HEADER" => simulated.identity_header.clone(),
         "JWT_SECRET" => secrets.jwt_secret.clone(),
         _ => return std::env::var(name).ok(),
     };
@@ -69,14 +90,20 @@ pub async fn run() -> Result<(), Failure> {
         product_url: format!("http://{listen}"),
         delivery: Delivery::Automatic,
     });
-    let (config, ai) = (simulator.config(), simulator.ai_config());
+    let (config, ai, crm) = (simulator.config(), simulator.ai_config(), simulator.crm_config());
     // A key of the publisher's own systems, new at each start unless one is set.
     let keys = environment("PUBLISHER_API_KEYS", &format!("demo={}", SystemRandom.token()));
     let key =
         keys.split(',').next().and_then(|first| first.split_once('=')).map_or("", |(_, key)| key.trim()).to_owned();
-    let secrets = Secrets { publisher_api_keys: keys, jwt_secret: environment("JWT_SECRET", &SystemRandom.token()) };
+    let secrets = Secrets {
+        publisher_api_keys: keys,
+        jwt_secret: environment("JWT_SECRET", &SystemRandom.token()),
+        managed_apps: SystemRandom.token(),
+    };
+    simulator
+        .set_notification_address(&format!("http://{listen}/marketplace/managed-app?sig={}", secrets.managed_apps));
     let settings =
-        Settings::read(&|name| decided(name, &listen, &config, &ai, &folder, &secrets)).map_err(|errors| {
+        Settings::read(&|name| decided(name, &listen, &config, &ai, &crm, &folder, &secrets)).map_err(|errors| {
             fail(&errors);
             Failure::Misused
         })?;
@@ -102,6 +129,8 @@ pub async fn run() -> Result<(), Failure> {
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)
         .and_then(|()| std::fs::write(format!("{folder}/deployments.json"), ai.deployments().to_string()))
+        .and_then(|()| std::fs::write(format!("{folder}/catalogue.json"), catalogue()))
+        .and_then(|()| std::fs::write(format!("{folder}/destinations.json"), crm.demo().to_string()))
         .map_err(|error| fail(&error))?;
     let host = host(settings).await?;
     let stopping = stopping();
@@ -113,6 +142,7 @@ pub async fn run() -> Result<(), Failure> {
          Usage of a subscription of the plan Metered, which includes 1,000 minutes:\n  \
          curl http://{listen}/api/usage -H 'Authorization: Bearer {key}' \\\n    \
          -d '{{\"id\": \"first\", \"subscription\": \"<its id>\", \"dimension\": \"speech_minutes\", \"quantity\": 1020}}'\n\n\
+         Leads go to a simulated Dynamics 365 and a simulated channel of Teams: http://{simulator_address}/simulator/crm\n\n\
          Everything about Microsoft here is simulated; nothing is billed. State is in {folder} and begins anew with each start. Ctrl-C ends it.\n"
     ));
     serve::run(host, product, stopping).await;

@@ -108,6 +108,8 @@ pub async fn answer(simulator: &Simulator, request: &Request) -> Reply {
         (Method::GET, "usage") => Ok(usage(simulator)),
         (Method::GET, "ai-config") => Ok(json!(simulator.ai_config())),
         (Method::GET, "ai-calls") => Ok(json!({ "calls": simulator.ai_calls() })),
+        (Method::GET, "crm-config") => Ok(json!(simulator.crm_config())),
+        (Method::GET, "crm") => Ok(simulator.crm_view()),
         (Method::GET, "faults") => Ok(json!(simulator.faults().get())),
         (Method::POST, "purchase") => read(request).and_then(|order| purchase(simulator, order)),
         (Method::POST, "act") => read::<ActOrder>(request).and_then(|order| {

@@ -117,6 +117,14 @@ pub struct Switches {
     /// How long after their creation the next batch jobs begin to run, and when they are done. Nothing: 2 and 5 seconds.
     pub ai_batch_begins_ms: Option<u64>,
     pub ai_batch_done_ms: Option<u64>,
+    /// The next so many calls of systems of sales answer `crm_fail_status` with `crm_fail_code`, and `Retry-After` if it
+    /// is given; nothing is written there. A status of redirection leads to the simulator's first page.
+    pub crm_fail_next: u32,
+    pub crm_fail_status: u16,
+    pub crm_fail_code: Option<String>,
+    pub crm_retry_after: Option<String>,
+    /// The next so many calls of systems of sales are done, and their answers break off.
+    pub crm_cut_next: u32,
 }
 
 fn milliseconds(delay: Duration) -> u64 {
@@ -361,6 +369,18 @@ impl Faults {
             switches.ai_batch_begins_ms = Some(milliseconds(begins));
             switches.ai_batch_done_ms = Some(milliseconds(done));
         });
+    }
+
+    pub fn crm_fail_next(&self, calls: u32, status: u16, code: Option<&str>, retry_after: Option<&str>) {
+        self.change(|switches| {
+            (switches.crm_fail_next, switches.crm_fail_status) = (calls, status);
+            (switches.crm_fail_code, switches.crm_retry_after) =
+                (code.map(str::to_owned), retry_after.map(str::to_owned));
+        });
+    }
+
+    pub fn crm_cut_next(&self, calls: u32) {
+        self.change(|switches| switches.crm_cut_next = calls);
     }
 
     /// Takes one from a countdown; true when there was one to take.

@@ -21,7 +21,7 @@ use warp::{Filter as _, Reply as _};
 
 use super::Simulator;
 use super::managed_apps::{arm, identity};
-use super::{ai, control, entra, fulfillment, leads, managed_apps, metering, pages};
+use super::{ai, control, crm, entra, fulfillment, leads, managed_apps, metering, pages};
 
 /// Nothing that is sent to Microsoft is larger.
 const LARGEST_BODY: usize = 1 << 20;
@@ -123,6 +123,7 @@ enum Room {
     Ai(ai::Door),
     Identity,
     Arm,
+    Crm(crm::Door),
     Control,
     Pages,
 }
@@ -135,6 +136,7 @@ static ROUTES: LazyLock<Router<Room>> = LazyLock::new(|| {
         .chain(fulfillment::ROUTES.iter().map(|(path, door)| (*path, Room::Api(*door))))
         .chain(metering::ROUTES.iter().map(|(path, door)| (*path, Room::Metering(*door))))
         .chain(ai::ROUTES.iter().map(|(path, door)| (*path, Room::Ai(*door))))
+        .chain(crm::ROUTES.iter().map(|(path, door)| (*path, Room::Crm(*door))))
         .chain(pages::ROUTES.iter().map(|path| (*path, Room::Pages)))
         .chain(managed_apps::page::ROUTES.iter().chain(leads::page::ROUTES).map(|path| (*path, Room::Pages)))
         .chain([(identity::ROUTE, Room::Identity), (arm::ROUTE, Room::Arm), ("/simulator/{verb}", Room::Control)]);
@@ -161,6 +163,7 @@ async fn answer(simulator: Simulator, mut request: Request) -> Answer {
         Room::Ai(door) => return guard(&simulator, ai::answer(&simulator, door, &request).await),
         Room::Identity => identity::answer(&simulator, &request),
         Room::Arm => arm::answer(&simulator, &request).await,
+        Room::Crm(door) => return guard(&simulator, crm::answer(&simulator, door, &request)),
         Room::Control => control::answer(&simulator, &request).await,
         Room::Pages => pages::answer(&simulator, &request).await,
     };

@@ -2,8 +2,9 @@
 //! served over real HTTP, so that the product meets it through its ordinary settings.
 //!
 //! It owns: the marketplace's books (`state`, `model`, `lifecycle`, `publisher`; metered usage in `usage` and
-//! `millionths`), managed applications with what Azure tells of them (`managed_apps`), leads (`leads`), the HTTP faces of marketplace and sign-in (`fulfillment`, `metering`, `entra`), the AI services that
-//! the product sells on (`ai`), webhooks on their way to the product (`webhooks`), what may go wrong (`faults`), what is
+//! `millionths`), managed applications with what Azure tells of them (`managed_apps`), leads (`leads`), the HTTP faces of
+//! marketplace and sign-in (`fulfillment`, `metering`, `entra`), the AI services that the product sells on (`ai`), the
+//! systems of sales that leads go to (`crm`), webhooks on their way to the product (`webhooks`), what may go wrong (`faults`), what is
 //! sold and to whom (`catalogue`, `people`), and pages and a JSON API to drive it by hand (`pages`, `control`). It knows nothing of the product but two addresses: the landing page and the
 //! webhook. Everything is in memory and gone at the end.
 //!
@@ -14,6 +15,7 @@
 pub mod ai;
 pub mod catalogue;
 mod control;
+pub mod crm;
 mod entra;
 pub mod faults;
 mod fulfillment;
@@ -54,6 +56,7 @@ use keys::SigningKey;
 use state::{State, Turn};
 
 pub use ai::{AiCall, AiConfig, AiKind};
+pub use crm::{CrmConfig, CrmRecord};
 pub use faults::Faults;
 pub use leads::{Lead, LeadAnswer};
 pub use managed_apps::{Deployment, Ending, ManagedApp, ManagedApps};
@@ -133,6 +136,7 @@ struct Inner {
     counts: Mutex<BTreeMap<&'static str, u64>>,
     faults: Faults,
     ai: Mutex<ai::Books>,
+    crm: Mutex<crm::Books>,
     http: reqwest::Client,
 }
 
@@ -173,6 +177,7 @@ impl Simulator {
             counts: Mutex::default(),
             faults: Faults::default(),
             ai: Mutex::default(),
+            crm: Mutex::default(),
             http,
         }))
     }
@@ -339,7 +344,8 @@ impl Simulator {
     /// How many calls of a kind were seen, whatever was answered: `resolve`, `activate`, `get`, `list`, `plans`,
     /// `patch`, `delete`, `operations`, `operation.get`, `operation.patch`, `usage`, `usage.batch`, `usage.list`, `token`, `keys`,
     /// `identity.token`, `arm.application`, `arm.graph`,
-    /// `ai.chat`, `ai.embeddings`, `ai.models`, and the other doors of the AI services by the names they have there.
+    /// `ai.chat`, `ai.embeddings`, `ai.models`, and the other doors of the AI services by the names they have there; `crm.dynamics`, `crm.dynamics.token`
+    /// and the other doors of the systems of sales.
     pub fn request_count(&self, label: &str) -> u64 {
         lock(&self.0.counts).get(label).copied().unwrap_or(0)
     }

@@ -18,6 +18,8 @@ mod faults;
 mod house;
 mod keys_pages;
 mod landing;
+mod lead_destinations;
+mod lead_destinations_file;
 mod ledger_law;
 mod managed_apps;
 mod media;

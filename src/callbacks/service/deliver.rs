@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Message, ROUNDS, change, send};
@@ -16,7 +15,7 @@ use crate::callbacks::model::event::{Event, Owner};
 use crate::callbacks::model::signature::sign;
 use crate::callbacks::repo::{self, Open};
 use crate::foundation::ids::{EndpointId, EventId};
-use crate::foundation::outbound::Posted;
+use crate::foundation::outbound::{Posted, retry_after_or_date};
 use crate::foundation::problem::Problem;
 use crate::store::{Etag, StoreError};
 
@@ -220,34 +219,6 @@ fn answered(at: Timestamp, milliseconds: u64, answer: &Posted) -> Outcome {
         attempt: Attempt { at, status: Some(status.as_u16()), milliseconds, error },
         success: status.is_success(),
         gone: status == StatusCode::GONE,
-        wait: if slow_down { retry_after(&answer.headers, at) } else { None },
-    }
-}
-
-/// `Retry-After`, in seconds or as a date.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => Duration::try_from(rfc2822::parse(text).ok()?.timestamp().duration_since(now)).ok(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_is_read_in_seconds_and_as_a_date() {
-        let now: Timestamp = "2026-11-20T10:00:00Z".parse().unwrap();
-        for (text, seconds) in [
-            ("120", Some(120)),
-            ("Fri, 20 Nov 2026 10:02:00 GMT", Some(120)),
-            ("Fri, 20 Nov 2026 09:00:00 GMT", None),
-            ("soon", None),
-        ] {
-            let headers: HeaderMap = [(header::RETRY_AFTER, HeaderValue::from_static(text))].into_iter().collect();
-            assert_eq!(retry_after(&headers, now).map(|wait| wait.as_secs()), seconds, "{text}");
-        }
+        wait: if slow_down { retry_after_or_date(&answer.headers, at) } else { None },
     }
 }

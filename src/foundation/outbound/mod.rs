@@ -6,6 +6,8 @@ mod fetch;
 use std::time::Duration;
 
 use backon::ExponentialBuilder;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use url::Url;
 
 pub use fetch::{FetchError, Fetcher, Posted};
@@ -121,9 +123,34 @@ pub fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
     headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
+/// `Retry-After`, in seconds or as a date, as anybody may send it.
+pub fn retry_after_or_date(headers: &http::HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => Duration::try_from(rfc2822::parse(text).ok()?.timestamp().duration_since(now)).ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, HeaderValue, header};
+
     use super::*;
+
+    #[test]
+    fn a_wait_is_read_in_seconds_and_as_a_date() {
+        let now: Timestamp = "2026-11-20T10:00:00Z".parse().unwrap();
+        for (text, seconds) in [
+            ("120", Some(120)),
+            ("Fri, 20 Nov 2026 10:02:00 GMT", Some(120)),
+            ("Fri, 20 Nov 2026 09:00:00 GMT", None),
+            ("soon", None),
+        ] {
+            let headers: HeaderMap = [(header::RETRY_AFTER, HeaderValue::from_static(text))].into_iter().collect();
+            assert_eq!(retry_after_or_date(&headers, now).map(|wait| wait.as_secs()), seconds, "{text}");
+        }
+    }
 
     #[test]
     fn plain_http_is_for_loopback_only() {

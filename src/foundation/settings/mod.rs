@@ -124,6 +124,10 @@ pub struct Settings {
     /// Empty: the AI API has no models.
     pub ai_deployments_file: String,
     pub ai_keys: AiKeys,
+    /// Empty: leads are forwarded nowhere.
+    pub lead_destinations_file: String,
+    /// Keys of those destinations by name.
+    pub lead_keys: Vec<(String, Secret)>,
     /// Signs customers' short-lived tokens; None: there are none.
     pub jwt_secret: Option<Secret>,
     /// Hosts, as `host` or `host:port`, that may be fetched although they are private.

@@ -246,6 +246,8 @@ impl Settings {
             vision: Secret::new(reader.text("AZURE_VISION_KEY")),
             named: reader.named_keys("AI_KEYS", 1),
         };
+        let lead_destinations_file = reader.text("LEAD_DESTINATIONS_FILE");
+        let lead_keys = reader.named_keys("LEAD_KEYS", 1);
         let jwt_secret = reader.jwt_secret();
         let fetch_private_hosts = reader.list("FETCH_PRIVATE_HOSTS", "a host");
         let media_file_mib: Option<u64> = reader.parsed("MEDIA_FILE_MIB", "a number of MiB");
@@ -282,6 +284,8 @@ impl Settings {
             catalogue_file,
             ai_deployments_file,
             ai_keys,
+            lead_destinations_file,
+            lead_keys,
             jwt_secret,
             fetch_private_hosts,
             media_file_limit: media_file_mib.unwrap_or(1) * 1024 * 1024,

@@ -178,6 +178,20 @@ pub const TABLE: &[Group] = &[
         ],
     },
     Group {
+        title: "Leads",
+        settings: &[
+            setting(
+                "LEAD_DESTINATIONS_FILE",
+                "",
+                "JSON file that names the systems to which leads are forwarded (docs/LEADS.md). Empty: to none.",
+            ),
+            secret(
+                "LEAD_KEYS",
+                "Keys of those systems, by the names that the file uses: `crm=<client secret>, mail=<password>`. A key has no comma.",
+            ),
+        ],
+    },
+    Group {
         title: "People",
         settings: &[
             setting(

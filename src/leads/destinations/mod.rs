@@ -1,5 +1,17 @@
 //! Where leads are forwarded to: one small trait, one file for each system.
 
+mod answer;
+mod configured;
+mod dynamics;
+mod email;
+mod entry;
+mod hubspot;
+mod mapping;
+mod salesforce;
+mod teams;
+mod tokens;
+mod webhook;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -7,6 +19,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::model::lead::Lead;
+
+pub use configured::{Configured, Destinations, DestinationsError, Kind, Tools};
 
 /// What a destination made of a lead.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,3 +49,7 @@ pub trait Destination: fmt::Debug + Send + Sync {
     /// Hands over the lead as it is now. `before`: what the last successful delivery of this lead gave back.
     async fn deliver(&self, lead: &Lead, before: Option<&Receipt>) -> Result<Receipt, DeliveryError>;
 }
+
+/// What people must see who would otherwise write or call.
+const DO_NOT_CONTACT: &str =
+    "DO NOT CONTACT: Microsoft says that this person must not be contacted. This is information only.";

@@ -6,6 +6,8 @@ pub mod azurite;
 pub mod browser;
 pub mod fake_host;
 pub mod gate;
+pub mod leads;
+pub mod mail;
 pub mod process;
 pub mod receiver;
 pub mod usage;
