@@ -15,6 +15,8 @@ use crate::foundation::rng::Random;
 use crate::foundation::settings::{Settings, Storage, StorageAccount};
 use crate::fulfillment::{Changes, MarketplaceClient};
 use crate::identity::{RememberedKeys, SignInClient, SigningKeys};
+use crate::leads::destinations::Destinations;
+use crate::leads::{self, LeadTable};
 use crate::media;
 use crate::metering::{Catalogue, Lanes};
 use crate::pages::Pages;
@@ -57,6 +59,12 @@ pub struct App {
     pub driven: OnceLock<Vec<DrivenQueue>>,
     /// What is known here of media jobs and files.
     pub media: media::Memory,
+    /// How many leads came here just now.
+    pub leads: leads::Memory,
+    /// Where leads are forwarded to.
+    pub destinations: Destinations,
+    /// The table that Microsoft writes leads into; None when none is named.
+    pub lead_table: Option<LeadTable>,
 }
 
 /// A queue, and the function that works on its messages.
@@ -74,8 +82,10 @@ pub enum StartError {
     Queues(#[from] QueueError),
     #[error("the embedded blob folder can not be used")]
     Blobs(#[from] BlobError),
-    #[error(transparent)]
+    #[error("AzureWebJobsStorage can not be used: {0}")]
     Account(#[from] AccountError),
+    #[error("LEAD_TABLE_CONNECTION can not be used: {0}")]
+    LeadTable(#[source] AccountError),
     #[error("the catalogue {0} can not be used: {1}")]
     Catalogue(String, String),
     #[error("the deployments in {0} can not be used: {1}")]
@@ -161,10 +171,11 @@ impl App {
             settings.identity_client_id.clone(),
         ));
         let ai = match deployments(&settings, &catalogue)? {
-            Some(list) => Some(AiClient::new(settings.ai_keys.clone(), list, identity)?),
+            Some(list) => Some(AiClient::new(settings.ai_keys.clone(), list, Arc::clone(&identity))?),
             None => None,
         };
         let fetcher = outbound::Fetcher::new(settings.fetch_private_hosts.clone())?;
+        let lead_table = lead_table(&settings, &http, &identity)?;
         let lanes = Lanes::default();
         Ok(Arc::new(Self {
             settings,
@@ -186,8 +197,23 @@ impl App {
             api_keys: RememberedKeys::default(),
             driven: OnceLock::new(),
             media: media::Memory::default(),
+            leads: leads::Memory::default(),
+            destinations: Destinations::default(),
+            lead_table,
         }))
     }
+}
+
+/// The table that Microsoft writes leads into.
+fn lead_table(
+    settings: &Settings,
+    http: &reqwest::Client,
+    identity: &Arc<ManagedIdentity>,
+) -> Result<Option<LeadTable>, StartError> {
+    let Some(table) = &settings.lead_table else { return Ok(None) };
+    let account = StorageAccount::ConnectionString(table.connection.clone());
+    let account = AzureAccount::new(&account, settings.cloud, http.clone(), Arc::clone(identity));
+    Ok(Some(LeadTable::new(&account.map_err(StartError::LeadTable)?, &table.name)))
 }
 
 /// The catalogue: the named file, or the one that comes with the product.

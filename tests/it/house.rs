@@ -92,12 +92,13 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ),
         ("health", &["metering", "fulfillment", "app", "foundation"]),
         ("simulator", &["simulator", "foundation"]),
-        ("host", &["host", "functions", "identity", "pages", "app", "store", "queue", "foundation"]),
+        ("host", &["host", "functions", "leads", "identity", "pages", "app", "store", "queue", "foundation"]),
         (
             "functions",
             &[
                 "ai",
                 "callbacks",
+                "leads",
                 "media",
                 "metering",
                 "fulfillment",

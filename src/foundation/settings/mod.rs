@@ -66,6 +66,13 @@ pub struct SignIn {
     pub staff: Vec<ObjectId>,
 }
 
+/// The table that Microsoft writes leads into.
+#[derive(Debug, Clone)]
+pub struct LeadTable {
+    pub connection: Secret,
+    pub name: String,
+}
+
 /// Where a managed identity's tokens come from.
 #[derive(Debug, Clone, Default)]
 pub struct IdentityEndpoint {
@@ -96,6 +103,8 @@ pub struct Settings {
     /// None when `MARKETPLACE_MODE=false`.
     pub marketplace: Option<Marketplace>,
     pub sign_in: Option<SignIn>,
+    /// None: no table is read.
+    pub lead_table: Option<LeadTable>,
     pub entra_authority: String,
     pub publisher_name: String,
     pub support_email: String,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::{
-    AiKeys, Cloud, IdentityEndpoint, Marketplace, SettingError, SettingErrors, Settings, SignIn, Storage,
+    AiKeys, Cloud, IdentityEndpoint, LeadTable, Marketplace, SettingError, SettingErrors, Settings, SignIn, Storage,
     StorageAccount, table,
 };
 use crate::foundation::outbound::base_address;
@@ -119,6 +119,15 @@ impl Reader<'_> {
         Some(Secret::new(secret))
     }
 
+    fn lead_table(&mut self) -> Option<LeadTable> {
+        let (connection, name) = (self.text("LEAD_TABLE_CONNECTION"), self.text("LEAD_TABLE_NAME"));
+        let plain = name.len() >= 3 && name.len() <= 63 && name.bytes().all(|b| b.is_ascii_alphanumeric());
+        if !plain || name.starts_with(|c: char| c.is_ascii_digit()) {
+            self.wrong("LEAD_TABLE_NAME", format!("`{name}` is not a table's name: 3 to 63 letters and digits"));
+        }
+        (!connection.is_empty()).then(|| LeadTable { connection: Secret::new(connection), name })
+    }
+
     fn storage(&mut self) -> Storage {
         let azure = self.choice("STORAGE", &[("embedded", false), ("azure", true)]).unwrap_or(false);
         if !azure {
@@ -208,6 +217,7 @@ impl Settings {
             .unwrap_or(LogFormat::Auto);
         let storage = reader.storage();
         let people = reader.marketplace(cloud);
+        let lead_table = reader.lead_table();
         let origins = reader.text("CORS_ALLOWED_ORIGINS");
         let cors_origins = origins
             .split(',')
@@ -252,6 +262,7 @@ impl Settings {
             storage,
             marketplace,
             sign_in,
+            lead_table,
             entra_authority,
             publisher_name,
             support_email,

@@ -121,6 +121,16 @@ pub const TABLE: &[Group] = &[
         ],
     },
     Group {
+        title: "Leads",
+        settings: &[
+            secret(
+                "LEAD_TABLE_CONNECTION",
+                "Connection string of the storage account into whose table Microsoft writes leads (docs/LEADS.md). Empty: no table is read; leads come by HTTPS.",
+            ),
+            setting("LEAD_TABLE_NAME", "MarketplaceLeads", "Name of that table."),
+        ],
+    },
+    Group {
         title: "Metering",
         settings: &[
             secret(

@@ -1,10 +1,14 @@
 //! Where leads are forwarded to: one small trait, one file for each system.
 
+mod configured;
+
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+
+pub use configured::{Configured, Destinations};
 
 use super::model::lead::Lead;
 
