@@ -16,6 +16,7 @@ use crate::foundation::settings::{Settings, Storage, StorageAccount};
 use crate::fulfillment::{Changes, MarketplaceClient};
 use crate::identity::{RememberedKeys, SignInClient, SigningKeys};
 use crate::leads::destinations::{Destinations, Tools};
+use crate::leads::{self, LeadTable};
 use crate::managed_apps::ArmClient;
 use crate::media;
 use crate::metering::{Catalogue, Lanes};
@@ -63,6 +64,10 @@ pub struct App {
     pub driven: OnceLock<Vec<DrivenQueue>>,
     /// What is known here of media jobs and files.
     pub media: media::Memory,
+    /// How many leads came here just now.
+    pub leads: leads::Memory,
+    /// The table that Microsoft writes leads into; None when none is named.
+    pub lead_table: Option<LeadTable>,
 }
 
 /// A queue, and the function that works on its messages.
@@ -80,8 +85,10 @@ pub enum StartError {
     Queues(#[from] QueueError),
     #[error("the embedded blob folder can not be used")]
     Blobs(#[from] BlobError),
-    #[error(transparent)]
+    #[error("AzureWebJobsStorage can not be used: {0}")]
     Account(#[from] AccountError),
+    #[error("LEAD_TABLE_CONNECTION can not be used: {0}")]
+    LeadTable(#[source] AccountError),
     #[error("the catalogue {0} can not be used: {1}")]
     Catalogue(String, String),
     #[error("the deployments in {0} can not be used: {1}")]
@@ -170,7 +177,7 @@ impl App {
         ));
         let arm = ArmClient::new(http.clone(), &settings, Arc::clone(&identity));
         let ai = match deployments(&settings, &catalogue)? {
-            Some(list) => Some(AiClient::new(settings.ai_keys.clone(), list, identity)?),
+            Some(list) => Some(AiClient::new(settings.ai_keys.clone(), list, Arc::clone(&identity))?),
             None => None,
         };
         let fetcher = Arc::new(outbound::Fetcher::new(settings.fetch_private_hosts.clone())?);
@@ -181,6 +188,7 @@ impl App {
             authority: settings.entra_authority.clone(),
         };
         let destinations = destinations(&settings, &tools)?;
+        let lead_table = lead_table(&settings, &http, &identity)?;
         let lanes = Lanes::default();
         Ok(Arc::new(Self {
             settings,
@@ -204,8 +212,22 @@ impl App {
             api_keys: RememberedKeys::default(),
             driven: OnceLock::new(),
             media: media::Memory::default(),
+            leads: leads::Memory::default(),
+            lead_table,
         }))
     }
+}
+
+/// The table that Microsoft writes leads into.
+fn lead_table(
+    settings: &Settings,
+    http: &reqwest::Client,
+    identity: &Arc<ManagedIdentity>,
+) -> Result<Option<LeadTable>, StartError> {
+    let Some(table) = &settings.lead_table else { return Ok(None) };
+    let account = StorageAccount::ConnectionString(table.connection.clone());
+    let account = AzureAccount::new(&account, settings.cloud, http.clone(), Arc::clone(identity));
+    Ok(Some(LeadTable::new(&account.map_err(StartError::LeadTable)?, &table.name)))
 }
 
 /// The catalogue: the named file, or the one that comes with the product.

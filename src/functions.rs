@@ -9,7 +9,8 @@ use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Form, Incoming, Request, Response};
 use crate::identity::{ApiKey, Customer, ManagedAppCaller, MarketplaceCaller, Publisher, Role, Staff, Upload};
-use crate::{ai, callbacks, fulfillment, health, identity, managed_apps, media, metering, pages, portal, staff};
+use crate::leads::LeadAddress;
+use crate::{ai, callbacks, fulfillment, health, identity, leads, managed_apps, media, metering, pages, portal, staff};
 
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
 pub type Done = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
@@ -42,6 +43,8 @@ pub enum Handler {
     ManagedApp(fn(Arc<App>, Request, ManagedAppCaller) -> Answer),
     /// Microsoft's marketplace service, proven by its token.
     Marketplace(fn(Arc<App>, Request, MarketplaceCaller) -> Answer),
+    /// Whoever knows the address of an offer's leads.
+    Lead(fn(Arc<App>, Request, LeadAddress) -> Answer),
     /// The text of a queue message.
     Queue(fn(Arc<App>, String) -> Done),
     Timer(fn(Arc<App>) -> Done),
@@ -198,7 +201,10 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("SubmitUsageNow", with!(Publisher, metering::handlers::submit_now)),
     ("ReadBackUsageNow", with!(Publisher, metering::handlers::read_back_now)),
     ("RegisterManagedApp", with!(Publisher, metering::handlers::register_managed_app)),
+    ("Leads", with!(Publisher, leads::handlers::list)),
+    ("OneLead", with!(Publisher, leads::handlers::one)),
     // Microsoft.
+    ("ReceiveLead", with!(Lead, leads::handlers::receive)),
     ("Webhook", with!(Marketplace, fulfillment::handlers::webhook)),
     ("ManagedAppNotification", with!(ManagedApp, managed_apps::handlers::notification)),
     // Ourselves.
@@ -213,6 +219,10 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("DeliverCallbacks", Handler::Queue(|app, text| Box::pin(callbacks::handlers::deliver(app, text)))),
     ("ReviveCallbacks", Handler::Timer(|app| Box::pin(callbacks::handlers::revive(app)))),
     ("ExpireCallbacks", Handler::Timer(|app| Box::pin(callbacks::handlers::expire(app)))),
+    ("ProcessLead", Handler::Queue(|app, text| Box::pin(leads::handlers::process(app, text)))),
+    ("ForwardLead", Handler::Queue(|app, text| Box::pin(leads::handlers::forward(app, text)))),
+    ("ReviveLeads", Handler::Timer(|app| Box::pin(leads::handlers::revive(app)))),
+    ("ReadLeadTable", Handler::Timer(|app| Box::pin(leads::handlers::read_table(app)))),
     ("MeterStorage", Handler::Timer(|app| Box::pin(media::handlers::meter_storage(app)))),
     ("SubmitUsage", Handler::Timer(|app| Box::pin(metering::handlers::submit_usage(app)))),
     ("ReadBackUsage", Handler::Timer(|app| Box::pin(metering::handlers::read_back_usage(app)))),

@@ -23,7 +23,7 @@ use super::model::event::{Event, Owner};
 use crate::app::App;
 use crate::foundation::ids::{EndpointId, EventId};
 use crate::store::ends::Ends;
-use crate::store::{self, Etag, RowRange, StoreError, Table, Write, newest_id_first};
+use crate::store::{self, Etag, RowRange, StoreError, Table, Write, newest_id_first, oldest_first};
 
 const ENDPOINTS: Table = Table("CallbackEndpoints");
 const EVENTS: Table = Table("CallbackEvents");
@@ -172,13 +172,8 @@ impl Open {
     fn key(&self) -> String {
         let event = self.event.as_ref().map_or("-", EventId::as_str);
         let endpoint = self.endpoint.as_ref().map_or("-", EndpointId::as_str);
-        format!("{}:{event}:{endpoint}", moment(self.due))
+        format!("{}:{event}:{endpoint}", oldest_first(self.due))
     }
-}
-
-/// Sorts as text as the times do.
-fn moment(at: Timestamp) -> String {
-    format!("{:016}", at.as_microsecond().max(0))
 }
 
 pub async fn open(app: &App, line: &Open) -> Result<(), StoreError> {
@@ -191,7 +186,7 @@ pub async fn close(app: &App, line: &Open) -> Result<(), StoreError> {
 
 /// What was due before a time and is still open, the longest overdue first.
 pub async fn overdue(app: &App, before: Timestamp) -> Result<Vec<Open>, StoreError> {
-    let range = RowRange { from: String::new(), to: Some(moment(before)) };
+    let range = RowRange { from: String::new(), to: Some(oldest_first(before)) };
     let pages = "0123456789abcdef".chars().map(|digit| {
         let range = &range;
         async move { app.rows.query(OPEN, &digit.to_string(), range, MOST_OVERDUE).await }

@@ -1,6 +1,6 @@
 //! The storage account as the three Azure backends share it: endpoints, credentials, and one pooled transport with
-//! time-outs and retries. Only `store/azure.rs`, `queue/azure.rs` and `blobs/azure.rs` use it, so the client library
-//! can be exchanged in these four files.
+//! time-outs and retries. Only `store/azure.rs`, `queue/azure.rs`, `blobs/azure.rs` and `leads/client.rs` (Microsoft's table
+//! of leads) use it, so the client library can be exchanged in these five files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +24,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
-    #[error("AzureWebJobsStorage is not a connection string with an account and a key or signature")]
+    #[error("not a connection string with an account and a key or signature")]
     ConnectionString(#[source] azure_core::Error),
-    #[error("AzureWebJobsStorage names no account")]
+    #[error("the storage connection string names no account")]
     NoAccount,
 }
 

@@ -4,6 +4,7 @@ use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Request, Response};
 use crate::functions::Handler;
 use crate::identity::{self, ApiKey, TokenError};
+use crate::leads;
 
 use super::Host;
 use super::bindings::Function;
@@ -56,6 +57,10 @@ pub async fn http(
         Handler::Marketplace(handler) => {
             let caller = marketplace(host, &request).await?;
             handler(app.clone(), request, caller).await
+        }
+        Handler::Lead(handler) => {
+            let address = leads::address(app, &request).await?;
+            handler(app.clone(), request, address).await
         }
         Handler::KeyUpload(_) | Handler::CustomerUpload(_) | Handler::Queue(_) | Handler::Timer(_) => {
             Err(Problem::not_found())

@@ -30,6 +30,8 @@ const LARGEST_NOTIFICATION: usize = 4 * LARGEST_BODY;
 const LARGEST_UPLOAD: usize = 16 * LARGEST_BODY;
 /// The same for audio and images: OpenAI takes files of 25 MiB, and a form has more than its file.
 const LARGEST_MEDIA: usize = 27 * LARGEST_BODY;
+/// The same for a lead, which is kept as it came.
+const LARGEST_LEAD: usize = 256 * 1024;
 const LARGEST_DISCARDED: usize = 32 * LARGEST_BODY;
 /// Time for the body to arrive, and for an HTTP function to answer; queue and timer functions have the host's own limit.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
@@ -147,8 +149,10 @@ where
 
 /// The end of some addresses is a secret itself.
 fn logged(path: &str) -> &str {
-    const LINKS: &str = "/media/links/";
-    if path.starts_with(LINKS) { LINKS } else { path }
+    const SECRET: [&str; 2] = ["/media/links/", "/marketplace/leads/"];
+    // In any letter case, as routes are.
+    let begins = |known: &&&str| path.get(..known.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(known));
+    SECRET.iter().find(begins).copied().unwrap_or(path)
 }
 
 /// SDKs add their path to whatever base address somebody typed, so slashes may be doubled in it.
@@ -211,6 +215,7 @@ where
         Handler::Key(_) | Handler::CustomerCall(_) => (LARGEST_MEDIA, MODEL_ANSWERS_WITHIN),
         Handler::Publisher(_) => (LARGEST_UPLOAD, ANSWER_WITHIN),
         Handler::ManagedApp(_) => (LARGEST_NOTIFICATION, ANSWER_WITHIN),
+        Handler::Lead(_) => (LARGEST_LEAD, ANSWER_WITHIN),
         _ => (LARGEST_BODY, ANSWER_WITHIN),
     };
     // Who they are is asked before anything is read, and once: nobody without a key fills our memory.

@@ -195,6 +195,11 @@ pub fn newest_first(at: jiff::Timestamp) -> String {
     format!("{:016}", 9_999_999_999_999_999 - at.as_microsecond().clamp(0, 9_999_999_999_999_999))
 }
 
+/// A time as a part of a key: sorts as text as the times do.
+pub fn oldest_first(at: jiff::Timestamp) -> String {
+    format!("{:016}", at.as_microsecond().max(0))
+}
+
 /// An id of ours as a row key: they begin with their time, and the newest row comes first.
 pub fn newest_id_first(id: &str) -> String {
     let (_, tail) = id.split_once('_').unwrap_or(("", id));

@@ -94,13 +94,14 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ),
         ("health", &["metering", "fulfillment", "app", "foundation"]),
         ("simulator", &["simulator", "foundation"]),
-        ("host", &["host", "functions", "identity", "pages", "app", "store", "queue", "foundation"]),
+        ("host", &["host", "functions", "leads", "identity", "pages", "app", "store", "queue", "foundation"]),
         (
             "functions",
             &[
                 "ai",
                 "callbacks",
                 "managed_apps",
+                "leads",
                 "media",
                 "metering",
                 "fulfillment",

@@ -31,6 +31,8 @@ fn path(route: &str, id: &str, endpoint: &str, application: &str) -> String {
         .replace("{action}", "delete")
         .replace("{number}", "0")
         .replace("{token}", "abc")
+        .replace("{key}", "abc")
+        .replace("{lead}", "lead_1")
 }
 
 async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {
@@ -139,6 +141,9 @@ async fn every_route_keeps_out_who_does_not_belong() {
                 | Handler::Key(_)
                 | Handler::KeyUpload(_) => {
                     assert_eq!((signed_out, foreign, low), (401, 401, 401), "{name}")
+                }
+                Handler::Lead(_) => {
+                    assert_eq!((signed_out, foreign, low), (404, 404, 404), "{name}: a wrong key learns nothing")
                 }
                 Handler::Queue(_) | Handler::Timer(_) => unreachable!("{name} has a route"),
             }

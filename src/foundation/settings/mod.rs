@@ -83,6 +83,13 @@ pub struct ManagedApps {
     pub arm_url: String,
 }
 
+/// The table that Microsoft writes leads into.
+#[derive(Debug, Clone)]
+pub struct LeadTable {
+    pub connection: Secret,
+    pub name: String,
+}
+
 /// Where a managed identity's tokens come from.
 #[derive(Debug, Clone, Default)]
 pub struct IdentityEndpoint {
@@ -114,6 +121,8 @@ pub struct Settings {
     pub marketplace: Option<Marketplace>,
     pub sign_in: Option<SignIn>,
     pub managed_apps: ManagedApps,
+    /// None: no table is read.
+    pub lead_table: Option<LeadTable>,
     pub entra_authority: String,
     pub publisher_name: String,
     pub support_email: String,

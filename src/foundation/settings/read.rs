@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::{
-    AiKeys, Cloud, IdentityEndpoint, ManagedApps, Marketplace, SettingError, SettingErrors, Settings, SignIn, Storage,
-    StorageAccount, table,
+    AiKeys, Cloud, IdentityEndpoint, LeadTable, ManagedApps, Marketplace, SettingError, SettingErrors, Settings,
+    SignIn, Storage, StorageAccount, table,
 };
 use crate::foundation::outbound::base_address;
 use crate::foundation::secret::Secret;
@@ -140,6 +140,15 @@ impl Reader<'_> {
         }
     }
 
+    fn lead_table(&mut self) -> Option<LeadTable> {
+        let (connection, name) = (self.text("LEAD_TABLE_CONNECTION"), self.text("LEAD_TABLE_NAME"));
+        let plain = name.len() >= 3 && name.len() <= 63 && name.bytes().all(|b| b.is_ascii_alphanumeric());
+        if !plain || name.starts_with(|c: char| c.is_ascii_digit()) {
+            self.wrong("LEAD_TABLE_NAME", format!("`{name}` is not a table's name: 3 to 63 letters and digits"));
+        }
+        (!connection.is_empty()).then(|| LeadTable { connection: Secret::new(connection), name })
+    }
+
     fn storage(&mut self) -> Storage {
         let azure = self.choice("STORAGE", &[("embedded", false), ("azure", true)]).unwrap_or(false);
         if !azure {
@@ -230,6 +239,7 @@ impl Settings {
         let storage = reader.storage();
         let people = reader.marketplace(cloud);
         let managed_apps = reader.managed_apps(cloud);
+        let lead_table = reader.lead_table();
         let origins = reader.text("CORS_ALLOWED_ORIGINS");
         let cors_origins = origins
             .split(',')
@@ -277,6 +287,7 @@ impl Settings {
             marketplace,
             sign_in,
             managed_apps,
+            lead_table,
             entra_authority,
             publisher_name,
             support_email,

@@ -186,6 +186,11 @@ pub const TABLE: &[Group] = &[
                 "JSON file that names the systems to which leads are forwarded (docs/LEADS.md). Empty: to none.",
             ),
             secret(
+                "LEAD_TABLE_CONNECTION",
+                "Connection string of the storage account into whose table Microsoft writes leads (docs/LEADS.md). Empty: no table is read; leads come by HTTPS.",
+            ),
+            setting("LEAD_TABLE_NAME", "MarketplaceLeads", "Name of that table."),
+            secret(
                 "LEAD_KEYS",
                 "Keys of those systems, by the names that the file uses: `crm=<client secret>, mail=<password>`. A key has no comma.",
             ),
