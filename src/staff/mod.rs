@@ -7,6 +7,7 @@
 pub mod ai;
 pub mod callbacks;
 pub mod managed_apps;
+pub mod privacy;
 pub mod queues;
 pub mod subscriptions;
 pub mod usage;

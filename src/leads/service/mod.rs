@@ -6,6 +6,7 @@ pub mod arrive;
 pub mod companies;
 pub mod forward;
 pub mod list;
+pub mod privacy;
 pub mod table;
 pub mod take;
 pub mod upkeep;
