@@ -72,9 +72,10 @@ pub async fn export(app: Arc<App>, _request: Request, _staff: Staff, form: Form)
 pub async fn erase(app: Arc<App>, request: Request, staff: Staff, form: Form) -> Result<Response, Problem> {
     let email = form.get("email");
     if form.get("confirm") != "yes" {
-        let problem = Problem::bad_request("erasure_not_confirmed", "Nothing was erased, because it was not confirmed.")
-            .field("confirm")
-            .remedy("Tick the box.");
+        let problem =
+            Problem::bad_request("erasure_not_confirmed", "Nothing was erased, because it was not confirmed.")
+                .field("confirm")
+                .remedy("Tick the box.");
         return view(&app, &request, &staff, None, Some((&problem, email))).await;
     }
     let made = privacy::request(&app, email, staff.user().object_id).await?;

@@ -30,6 +30,7 @@ mod media_pages;
 mod metering;
 mod parity;
 mod playground;
+mod privacy;
 mod purchase;
 mod queues_pages;
 mod routes;
