@@ -18,6 +18,8 @@ mod faults;
 mod house;
 mod keys_pages;
 mod landing;
+mod lead_table;
+mod leads;
 mod ledger_law;
 mod media;
 mod media_faults;
