@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use jiff::SignedDuration;
 use mediagenie::callbacks::Owner;
 use mediagenie::foundation::ids::LeadId;
@@ -63,6 +64,11 @@ impl World {
     /// Works on what is visible, and on what that leads to.
     async fn drain(&self) {
         while self.app.drain().await > 0 {}
+    }
+
+    /// The same with sixteen workers at a time.
+    async fn crowd(&self) {
+        while join_all((0..16).map(|_| self.app.drain())).await.iter().sum::<usize>() > 0 {}
     }
 
     /// Lets time pass with all timers until nothing is left to do.
@@ -415,7 +421,7 @@ async fn a_process_that_dies_or_fails_at_any_write_loses_no_lead_and_counts_each
             let bodies = [ann(), ann_with("/UserDetails/Phone", "16175555555")].map(|body| body.to_string());
             let life = async {
                 for body in &bodies {
-                    world.post(body.clone()).await;
+                    while world.post(body.clone()).await.0 != 200 {}
                     world.work().await;
                 }
                 world.app.clock.advance(SignedDuration::from_secs(6));
@@ -570,24 +576,28 @@ async fn a_burst_of_leads_is_taken_whole_while_their_destination_is_busy() {
     let answers: Vec<u16> = futures_util::stream::iter(posts).buffer_unordered(32).collect().await;
     assert!(answers.iter().all(|status| *status == 200));
     let taken = began.elapsed();
-    // A flood is another thing.
-    let mut refused = 0;
-    for number in 0..300 {
-        let answer = http.post(&world.address).body(format!("{number}")).send().await.unwrap();
-        if answer.status() == 429 {
-            assert_eq!(answer.headers()["retry-after"], "1");
-            refused += 1;
-        }
-    }
-    assert_eq!(refused, 100);
-    world.work().await;
+    world.app.clock.advance(SignedDuration::from_secs(1));
+    world.crowd().await;
     println!("{LEADS} leads taken in {taken:?}, all worked on in {:?}", began.elapsed());
     assert_eq!(world.crm.take().len(), LEADS);
     world.crm.always(None);
     world.app.clock.advance(MINUTE * 2);
-    world.drain().await;
+    world.crowd().await;
     let told: std::collections::HashSet<_> = world.crm.take().iter().map(|(lead, _)| lead.id.clone()).collect();
     assert_eq!(told.len(), LEADS);
     let real = Filter { kind: Some(Kind::Real), ..Filter::default() };
     assert_eq!(world.list(&real).await.len(), LEADS);
+}
+
+#[tokio::test]
+async fn a_flood_at_one_address_is_asked_to_come_later() {
+    let world = World::start().await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let posts = (0..1_300).map(|_| http.post(&world.address).body(ann().to_string()).send());
+    let answers: Vec<_> = futures_util::stream::iter(posts).buffer_unordered(16).collect().await;
+    let refused: Vec<_> = answers.iter().flatten().filter(|answer| answer.status() == 429).collect();
+    assert_eq!((answers.len(), refused.len()), (1_300, 100));
+    assert!(refused.iter().all(|answer| answer.headers()["retry-after"] == "1"));
+    world.work().await;
+    assert_eq!(world.only().await.record.lead.arrivals, 1, "it was one lead all the time");
 }
