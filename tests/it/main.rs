@@ -18,6 +18,7 @@ mod faults;
 mod house;
 mod keys_pages;
 mod landing;
+mod lead_deaths;
 mod lead_table;
 mod leads;
 mod ledger_law;
