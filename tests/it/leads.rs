@@ -374,6 +374,25 @@ async fn a_refused_lead_waits_for_somebody_and_what_is_given_up_can_be_sent_agai
 }
 
 #[tokio::test]
+async fn a_destination_that_is_gone_is_given_up_without_a_try() {
+    let world = World::start().await;
+    world.crm.always(Some(later(None)));
+    world.lead(&ann()).await;
+    let id = world.only().await.record.lead.id;
+    // Restarted without it.
+    let app = world.app.restart().await;
+    app.clock.advance(MINUTE * 15);
+    app.fire("ReviveLeads").await;
+    app.drain().await;
+    let lead = leads::lead(&app.host.app, &id).await.unwrap();
+    assert_eq!((lead.forwards[0].state, world.crm.take().len()), (ForwardState::GivenUp, 1));
+    assert_eq!(
+        leads::resend(&app.host.app, &id, Stub::NAME, &staff()).await.unwrap_err().code,
+        "destination_not_found"
+    );
+}
+
+#[tokio::test]
 async fn only_one_delivery_of_a_lead_runs_at_a_time_and_what_changed_meanwhile_follows() {
     let world = World::start().await;
     world.crm.wait();

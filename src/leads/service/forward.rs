@@ -82,11 +82,11 @@ pub async fn attempt(app: &App, id: &LeadId, destination: &str) -> Result<(), Pr
         // It waits until somebody says that it is no duplicate.
         return Ok(repo::close(app, &Open::forward(&forward)).await?);
     }
-    match app.destinations.0.iter().find(|configured| configured.name == destination) {
+    match app.destinations.taking(&record.lead.offer).find(|configured| configured.name == destination) {
         Some(configured) => try_it(app, configured, forward, etag).await,
         None => {
             let (line, mut forward) = (Open::forward(&forward), forward);
-            forward.give_up("The destination is not configured any more.", app.clock.now());
+            forward.give_up("The destination takes no leads of this offer any more.", app.clock.now());
             settle(app, &line, &forward, etag).await
         }
     }
@@ -176,7 +176,7 @@ pub async fn resend(app: &App, id: &LeadId, destination: &str, actor: &Actor) ->
         return Err(Problem::conflict("not_forwarded", "This lead is not forwarded.")
             .remedy("Tests, duplicates and leads of people who are not to be contacted stay here."));
     }
-    if !app.destinations.0.iter().any(|configured| configured.name == destination) {
+    if !app.destinations.taking(&record.lead.offer).any(|configured| configured.name == destination) {
         return Err(Problem::new(
             http::StatusCode::NOT_FOUND,
             "destination_not_found",
