@@ -10,7 +10,7 @@
 //! | | | `lead:` id | each of their leads |
 //! | | | `dnc` | Microsoft said not to contact them |
 //! | `Leads` | lead | `lead` | the lead |
-//! | | | `arrival:` id | an arrival that it has counted |
+//! | | | `arrival:` newest first | an arrival that it has counted |
 //! | | | `entry:` newest first `:` digits | its history |
 //! | `LeadList` | month | newest first | a line for each lead, and for each arrival that is none |
 //! | | `months` | month | the months that have lines |
@@ -207,7 +207,7 @@ fn entry_key(entry: &Entry) -> Result<String, StoreError> {
 }
 
 fn counted_key(arrival: &LeadId) -> String {
-    format!("arrival:{arrival}")
+    format!("arrival:{}", newest_id_first(arrival.as_str()))
 }
 
 pub async fn lead(app: &App, id: &LeadId) -> Result<Option<(Record, Etag)>, StoreError> {
@@ -240,7 +240,7 @@ pub async fn has_counted(app: &App, lead: &LeadId, arrival: &LeadId) -> Result<b
     Ok(app.rows.get(LEADS, lead.as_str(), &counted_key(arrival)).await?.is_some())
 }
 
-/// The arrivals that a lead has counted, as far as `most`.
+/// The newest arrivals that a lead has counted.
 pub async fn counted(app: &App, lead: &LeadId, most: usize) -> Result<Vec<LeadId>, StoreError> {
     let page = app.rows.query(LEADS, lead.as_str(), &RowRange::prefix("arrival:"), most).await?;
     page.rows.iter().map(store::decode).collect()
