@@ -80,6 +80,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
                 "staff",
                 "callbacks",
                 "managed_apps",
+                "leads",
                 "media",
                 "ai",
                 "portal",
