@@ -20,6 +20,7 @@ mod keys_pages;
 mod landing;
 mod lead_destinations;
 mod lead_destinations_file;
+mod leads_pages;
 mod ledger_law;
 mod managed_apps;
 mod media;

@@ -58,10 +58,12 @@ async fn done(app: &App, staff: &Staff, id: &LeadId, action: &str, form: &Form) 
         "owner" => leads::set_owner(app, id, Some(form.get("owner")), actor).await.map(drop),
         "mine" => leads::set_owner(app, id, Some(&name(staff)), actor).await.map(drop),
         "note" => leads::add_note(app, id, form.get("note"), actor).await,
-        "duplicate" => leads::mark_duplicate(app, id, &other(form.get("of"))?, actor).await.map(drop).map_err(|problem| {
-            // The page is there; it is the other one that is not.
-            if problem.status == StatusCode::NOT_FOUND { no_other() } else { problem }
-        }),
+        "duplicate" => {
+            leads::mark_duplicate(app, id, &other(form.get("of"))?, actor).await.map(drop).map_err(|problem| {
+                // The page is there; it is the other one that is not.
+                if problem.status == StatusCode::NOT_FOUND { no_other() } else { problem }
+            })
+        }
         "no-duplicate" => leads::unmark_duplicate(app, id, actor).await.map(drop),
         "company" => leads::set_company(app, id, company(form)?, actor).await.map(drop),
         "resend" => leads::resend(app, id, form.get("destination"), actor).await,
@@ -151,7 +153,9 @@ fn ways(app: &App, detail: &Detail) -> Vec<Value> {
             .destinations
             .taking(&record.lead.offer)
             .filter(|one| detail.forwards.iter().all(|forward| forward.destination != one.name));
-        ways.extend(missing.map(|one| json!({ "name": one.name, "kind": one.kind.name(), "state": "none", "attempts": [] })));
+        ways.extend(
+            missing.map(|one| json!({ "name": one.name, "kind": one.kind.name(), "state": "none", "attempts": [] })),
+        );
     }
     ways
 }
