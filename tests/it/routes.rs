@@ -55,13 +55,13 @@ async fn every_route_keeps_out_who_does_not_belong() {
     app.simulator.managed_apps().deploy(Deployment::named("shop")).unwrap();
     app.settle().await;
     let application = managed_apps::fleet(&app.host.app).await.unwrap().remove(0).0.key;
-    let wanted = Wanted { url: "https://example.com/".into(), ..Wanted::default() };
-    let (_, endpoint) = callbacks::create(&app.host.app, &Owner::Publisher, &wanted).await.unwrap();
     let address = leads::create_address(&app.host.app, "mediagenie", "").await.unwrap();
     app.simulator.send_lead(&leads::url(&app.host.app, &address.keys[0].key), &Lead::default()).await;
     app.settle().await;
     let inbox = leads::leads(&app.host.app, &leads::Filter::default(), None, 1).await.unwrap();
     let lead = inbox.rows[0].id.to_string();
+    let wanted = Wanted { url: "https://example.com/".into(), ..Wanted::default() };
+    let (_, endpoint) = callbacks::create(&app.host.app, &Owner::Publisher, &wanted).await.unwrap();
     let anonymous = app.anonymous();
     let stranger = app.signed_in(&Person::fabrikam_buyer()).await;
     let reader = app.signed_in(&Person::staff_reader()).await;
