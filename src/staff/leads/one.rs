@@ -13,7 +13,8 @@ use crate::foundation::ids::{LeadId, TenantId};
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Form, Request, Response, redirect, uncached};
 use crate::identity::{Role, Staff};
-use crate::leads::{self, Arrival, ArrivalState, Detail, Entry, Forward, Kind, Raw, What};
+use crate::leads::destinations::Receipt;
+use crate::leads::{self, Arrival, ArrivalState, Detail, Entry, Kind, Raw, What};
 
 /// Characters of an original that are shown.
 const LONGEST_SHOWN: usize = 64 * 1024;
@@ -143,8 +144,7 @@ fn ways(app: &App, detail: &Detail) -> Vec<Value> {
                 "name": forward.destination, "kind": configured.map(|one| one.kind.name()), "state": forward.state,
                 "attempts": forward.attempts.iter().rev().collect::<Vec<_>>(), "due": forward.due,
                 "busy": forward.held.is_some_and(|until| until > app.clock.now()),
-                "link": link(forward), "record": forward.receipt.as_ref().map(|receipt| &receipt.id).filter(|id| !id.is_empty()),
-                "behind": forward.sent_revision > 0 && forward.sent_revision < record.lead.revision,
+                "link": forward.receipt.as_ref().and_then(link), "record": forward.receipt.as_ref().map(|receipt| &receipt.id).filter(|id| !id.is_empty()),
             })
         })
         .collect();
@@ -161,8 +161,8 @@ fn ways(app: &App, detail: &Detail) -> Vec<Value> {
 }
 
 /// Where a person sees it there. It is what another system answered, so only what can not be a script is a link.
-fn link(forward: &Forward) -> Option<&str> {
-    forward.receipt.as_ref()?.link.as_deref().filter(|link| link.starts_with("https://"))
+fn link(receipt: &Receipt) -> Option<&str> {
+    receipt.link.as_deref().filter(|link| link.starts_with("https://"))
 }
 
 fn arrival_view(arrival: &Arrival) -> Value {
@@ -193,6 +193,19 @@ async fn show_arrival(app: &App, request: &Request, staff: &Staff, id: &LeadId) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_surely_a_page_is_a_link() {
+        for (address, is_link) in [
+            ("https://crm.example/lead/1", true),
+            ("javascript:alert(1)", false),
+            ("http://crm.example", false),
+            ("//x", false),
+        ] {
+            let receipt = Receipt { id: String::new(), link: Some(address.to_owned()) };
+            assert_eq!(link(&receipt).is_some(), is_link, "{address}");
+        }
+    }
 
     #[test]
     fn another_lead_is_named_by_its_id_or_by_its_page() {
