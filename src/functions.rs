@@ -10,7 +10,9 @@ use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Form, Incoming, Request, Response};
 use crate::identity::{ApiKey, Customer, ManagedAppCaller, MarketplaceCaller, Publisher, Role, Staff, Upload};
 use crate::leads::LeadAddress;
-use crate::{ai, callbacks, fulfillment, health, identity, leads, managed_apps, media, metering, pages, portal, staff};
+use crate::{
+    ai, callbacks, fulfillment, health, identity, leads, managed_apps, media, metering, pages, portal, privacy, staff,
+};
 
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
 pub type Done = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
@@ -156,6 +158,10 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("StaffCreateCallback", form!(Operator, staff::callbacks::create)),
     ("StaffCallback", with!(Staff, Reader, staff::callbacks::one)),
     ("StaffActOnCallback", form!(Operator, staff::callbacks::act)),
+    ("StaffPrivacy", with!(Staff, Reader, staff::privacy::show)),
+    ("StaffFindPerson", form!(Admin, staff::privacy::find)),
+    ("StaffExportPerson", form!(Admin, staff::privacy::export)),
+    ("StaffErasePerson", form!(Admin, staff::privacy::erase)),
     ("StaffManagedApps", with!(Staff, Reader, staff::managed_apps::list)),
     ("StaffManagedApp", with!(Staff, Reader, staff::managed_apps::one)),
     ("StaffLookAtManagedApp", form!(Operator, staff::managed_apps::look)),
@@ -217,6 +223,8 @@ pub const TABLE: &[(&str, Handler)] = &[
     // Ourselves.
     ("LookAtManagedApp", Handler::Queue(|app, text| Box::pin(managed_apps::handlers::look(app, text)))),
     ("CompareManagedApps", Handler::Timer(|app| Box::pin(managed_apps::handlers::compare(app)))),
+    ("ErasePerson", Handler::Queue(|app, text| Box::pin(privacy::handlers::erase(app, text)))),
+    ("KeepPrivacy", Handler::Timer(|app| Box::pin(privacy::handlers::keep(app)))),
     ("SyncSubscription", Handler::Queue(|app, text| Box::pin(fulfillment::handlers::sync_subscription(app, text)))),
     ("MeterSubscription", Handler::Queue(|app, text| Box::pin(metering::handlers::subscription_changed(app, text)))),
     ("RunMediaJob", Handler::Queue(|app, text| Box::pin(media::handlers::run_job(app, text)))),

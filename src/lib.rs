@@ -30,6 +30,9 @@ pub mod managed_apps;
 // What Microsoft says of people who are interested.
 pub mod leads;
 
+// What is held of a person.
+pub mod privacy;
+
 // Chat and embeddings for customers' programs.
 pub mod ai;
 /// Files and media jobs: what is too long for one call.

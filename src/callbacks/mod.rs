@@ -18,6 +18,7 @@ pub use model::delivery::{Attempt, Delivery, State};
 pub use model::endpoint::{Disabled, Endpoint, MOST_ENDPOINTS, Reason};
 pub use model::event::{Event, EventKind, KEPT, Owner};
 pub use model::signature::sign;
+pub use repo::erase;
 pub use service::announce::announce;
 pub use service::endpoints::{Wanted, create, delete, endpoint, endpoints, rotate, send_test, switch};
 pub use service::history::{Told, deliveries};

@@ -21,6 +21,7 @@ use super::model::delivery::Delivery;
 use super::model::endpoint::Endpoint;
 use super::model::event::{Event, Owner};
 use crate::app::App;
+use crate::foundation::erasure::Erasure;
 use crate::foundation::ids::{EndpointId, EventId};
 use crate::store::ends::Ends;
 use crate::store::{self, Etag, RowRange, StoreError, Table, Write, newest_id_first, oldest_first};
@@ -199,4 +200,16 @@ pub async fn overdue(app: &App, before: Timestamp) -> Result<Vec<Open>, StoreErr
 pub fn ended(line: &str) -> Option<(Owner, EventId)> {
     let (owner, id) = line.split_once(':')?;
     Some((owner.parse().ok()?, id.parse().ok()?))
+}
+
+/// Takes a person out of the endpoints, events and deliveries of an owner.
+pub async fn erase(app: &App, owner: &Owner, erasure: &Erasure) -> Result<usize, StoreError> {
+    let mut changed = 0;
+    for endpoint in endpoints(app, owner).await? {
+        changed += store::erase(&*app.rows, DELIVERIES, endpoint.id.as_str(), RowRange::all(), erasure).await?;
+    }
+    for table in [ENDPOINTS, EVENTS] {
+        changed += store::erase(&*app.rows, table, &owner.to_string(), RowRange::all(), erasure).await?;
+    }
+    Ok(changed)
 }

@@ -107,6 +107,8 @@ own_ids! {
     JobId = "job",
     /// A lead, or one arrival of it.
     LeadId = "lead",
+    /// A person's wish that we hold nothing of them.
+    PrivacyId = "prv",
     /// Something that happened and is told to callback endpoints.
     EventId = "evt",
     /// A callback endpoint.

@@ -2,6 +2,7 @@
 
 pub mod azure_account;
 pub mod clock;
+pub mod erasure;
 pub mod hex;
 pub mod ids;
 pub mod managed_identity;

@@ -18,6 +18,7 @@ pub use client::{ApiError, MarketplaceClient};
 pub use repo::{Changes, Found, LogEntry, Newer, Summary};
 pub use service::changes::{ChangeError, request_change};
 pub use service::landing::{ActivateError, Visit, VisitError, activate, open_visit, start_visit};
+pub use service::privacy;
 pub use service::queries::{
     Detail, ListFilter, SummaryPage, available_plans, detail, find, find_unless, for_customer, known_plans, list,
     listed_plans, of_customer, timeline, webhook_log,

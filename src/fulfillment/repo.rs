@@ -26,6 +26,7 @@ use super::model::facts::{Facts, Plan, Status};
 use super::model::operation::{Action, Operation};
 use super::model::subscription::Subscription;
 use crate::app::App;
+use crate::foundation::erasure::Erasure;
 use crate::foundation::ids::{OperationId, SubscriptionId, TenantId};
 use crate::store::{self, Etag, MAX_BATCH, Page, Row, RowRange, StoreError, Table, Write, decode, newest_first};
 
@@ -321,6 +322,19 @@ pub async fn index(app: &App, row: &Subscription) -> Result<(), StoreError> {
         app.rows.write(INDEX, &owner, vec![Write::upsert(id.as_str(), &())?]).await?;
     }
     Ok(())
+}
+
+/// Takes a person out of a subscription, its story and its index; gives in how many rows they were.
+pub async fn erase(app: &App, id: SubscriptionId, erasure: &Erasure) -> Result<usize, StoreError> {
+    let before = subscription(app, id).await?.map(|found| owners(&found.value.facts)).unwrap_or_default();
+    let changed = store::erase(&*app.rows, SUBSCRIPTIONS, &id.to_string(), RowRange::all(), erasure).await?;
+    let Some(found) = subscription(app, id).await? else { return Ok(changed) };
+    index(app, &found.value).await?;
+    // A personal account's part of the index is named after the person.
+    for gone in before.difference(&owners(&found.value.facts)) {
+        app.rows.write(INDEX, gone, vec![Write::Delete { key: id.to_string(), etag: None }]).await?;
+    }
+    Ok(changed)
 }
 
 fn owners(facts: &Facts) -> std::collections::BTreeSet<String> {

@@ -432,3 +432,17 @@ fn preflight(host: &Host, request: &Request) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_a_secret_does_not_reach_the_log() {
+        for path in ["/marketplace/leads/abc", "/Marketplace/LEADS/abc/", "/media/links/abc"] {
+            assert!(!logged(path).contains("abc"), "{path}");
+        }
+        assert_eq!(logged("/marketplace/webhook"), "/marketplace/webhook");
+        assert_eq!(logged("/王"), "/王");
+    }
+}

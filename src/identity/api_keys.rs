@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::tokens;
 use crate::app::App;
+use crate::foundation::erasure::Erasure;
 use crate::foundation::hex::hex;
 use crate::foundation::ids::SubscriptionId;
 use crate::foundation::recent::Recent;
@@ -186,6 +187,15 @@ pub async fn list(app: &App, subscription: SubscriptionId) -> Result<Vec<StoredK
     }
     keys.sort_by_key(|key| std::cmp::Reverse(key.created));
     Ok(keys)
+}
+
+/// Takes a person out of the keys of a subscription; the keys go on working.
+pub async fn erase(app: &App, subscription: SubscriptionId, erasure: &Erasure) -> Result<usize, StoreError> {
+    let mut changed = 0;
+    for key in list(app, subscription).await? {
+        changed += store::erase(&*app.rows, KEYS, &key.prefix, RowRange::all(), erasure).await?;
+    }
+    Ok(changed)
 }
 
 async fn load(app: &App, prefix: &str) -> Result<Option<(StoredKey, Etag)>, StoreError> {

@@ -75,7 +75,8 @@ pub async fn callback(app: Arc<App>, request: Request) -> Result<Response, Probl
         other => other?,
     };
     let user = client(&app)?.finish(code, &pending, app.clock.now()).await.map_err(problem)?;
-    tracing::info!(tenant = %user.tenant_id, object = %user.object_id, "signed in");
+    // The tenant only: nothing of a person stands in the log.
+    tracing::info!(tenant = %user.tenant_id, "signed in");
     let cookie = sessions::start(&app, user).await?;
     Ok(uncached(with_header(redirect(&pending.return_to), SET_COOKIE, &cookie)))
 }

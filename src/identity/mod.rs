@@ -22,6 +22,6 @@ pub use access::{
 pub use api_keys::{ApiKey, KeyError, KeyTerms, Limits, RememberedKeys, Scope, StoredKey, api_key};
 pub use caller::{MarketplaceCaller, TokenError, marketplace_caller};
 pub use keys::{KeysError, SigningKeys};
-pub use sessions::Session;
+pub use sessions::{Session, end_all};
 pub use sign_in::{SignInClient, local_path};
 pub use uploads::{Upload, upload};

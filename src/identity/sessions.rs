@@ -70,3 +70,16 @@ pub async fn end(app: &App, request: &Request) -> Result<String, StoreError> {
     }
     Ok(set_cookie(app, name, "", SignedDuration::ZERO))
 }
+
+/// Ends every session of a person; gives how many those were.
+pub async fn end_all(app: &App, email: &str) -> Result<usize, StoreError> {
+    let mut ended = 0;
+    for partition in expiry::live(&*app.rows, SESSIONS, app.clock.now(), LIFE).await? {
+        let Some((session, _)) = store::load::<Session>(&*app.rows, SESSIONS, &partition, KEY).await? else { continue };
+        if session.user.email.eq_ignore_ascii_case(email) {
+            app.rows.write(SESSIONS, &partition, vec![Write::Delete { key: KEY.into(), etag: None }]).await?;
+            ended += 1;
+        }
+    }
+    Ok(ended)
+}

@@ -31,6 +31,7 @@ pub use service::forward::resend;
 pub use service::id;
 pub use service::inbox::{Shown, TableState, shown, table_state};
 pub use service::list::{Detail, Filter, LeadPage, arrival, lead, leads, months};
+pub use service::privacy;
 pub use service::table::ReadTable;
 pub use service::trial::send_test;
 pub use service::work::{add_note, mark_duplicate, set_company, set_owner, set_status, unmark_duplicate};

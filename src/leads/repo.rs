@@ -10,7 +10,7 @@
 //! | | | `lead:` id | each of their leads |
 //! | | | `dnc` | Microsoft said not to contact them |
 //! | `Leads` | lead | `lead` | the lead |
-//! | | | `arrival:` id | an arrival that it has counted |
+//! | | | `arrival:` newest first | an arrival that it has counted |
 //! | | | `entry:` newest first `:` digits | its history |
 //! | `LeadList` | month | newest first | a line for each lead, and for each arrival that is none |
 //! | | `months` | month | the months that have lines |
@@ -33,6 +33,7 @@ use super::model::forward::Forward;
 use super::model::lead::Status;
 use super::model::record::{Entry, Kind, Record, What, action_key};
 use crate::app::App;
+use crate::foundation::erasure::Erasure;
 use crate::foundation::hex::hex;
 use crate::foundation::ids::LeadId;
 use crate::foundation::secret::Secret;
@@ -206,7 +207,7 @@ fn entry_key(entry: &Entry) -> Result<String, StoreError> {
 }
 
 fn counted_key(arrival: &LeadId) -> String {
-    format!("arrival:{arrival}")
+    format!("arrival:{}", newest_id_first(arrival.as_str()))
 }
 
 pub async fn lead(app: &App, id: &LeadId) -> Result<Option<(Record, Etag)>, StoreError> {
@@ -239,10 +240,42 @@ pub async fn has_counted(app: &App, lead: &LeadId, arrival: &LeadId) -> Result<b
     Ok(app.rows.get(LEADS, lead.as_str(), &counted_key(arrival)).await?.is_some())
 }
 
-/// The arrivals that a lead has counted, as far as `most`.
+/// The newest arrivals that a lead has counted.
 pub async fn counted(app: &App, lead: &LeadId, most: usize) -> Result<Vec<LeadId>, StoreError> {
     let page = app.rows.query(LEADS, lead.as_str(), &RowRange::prefix("arrival:"), most).await?;
     page.rows.iter().map(store::decode).collect()
+}
+
+/// The same behind one of them.
+pub async fn counted_after(
+    app: &App,
+    lead: &LeadId,
+    after: Option<&LeadId>,
+    most: usize,
+) -> Result<Vec<LeadId>, StoreError> {
+    let all = RowRange::prefix("arrival:");
+    let range = after.map_or(all.clone(), |after| all.after(&counted_key(after)));
+    let page = app.rows.query(LEADS, lead.as_str(), &range, most).await?;
+    page.rows.iter().map(store::decode).collect()
+}
+
+/// Empties the notes of a lead's history, and takes the person out of the rest of it.
+pub async fn clear_notes(app: &App, lead: &LeadId, erasure: &Erasure) -> Result<(), StoreError> {
+    for row in scan(&*app.rows, LEADS, lead.as_str(), RowRange::prefix("entry:")).await? {
+        let mut entry: Entry = store::decode(&row)?;
+        if let What::Note { text } = &mut entry.what {
+            text.clear();
+            store::replace(&*app.rows, LEADS, lead.as_str(), row.key, &entry, row.etag).await?;
+        }
+    }
+    store::erase(&*app.rows, LEADS, lead.as_str(), RowRange::prefix("entry:"), erasure).await?;
+    store::erase(&*app.rows, FORWARDS, lead.as_str(), RowRange::all(), erasure).await.map(drop)
+}
+
+/// Forgets which lead arrivals of a person, offer and action belong to.
+pub async fn part(app: &App, who: &str, action: &str) -> Result<(), StoreError> {
+    let row = Write::Delete { key: action_row(action), etag: None };
+    app.rows.write(PEOPLE, who, vec![row]).await.map(drop)
 }
 
 pub async fn note(app: &App, lead: &LeadId, entry: &Entry) -> Result<(), StoreError> {

@@ -181,7 +181,7 @@ pub async fn stop(app: Arc<App>, request: Request, staff: Staff, form: Form) -> 
     let by = if by.email.is_empty() { &by.name } else { &by.email };
     let order = Stop { target, since: app.clock.now(), by: by.clone(), reason: reason.to_owned() };
     stops::stop(&app, &order).await?;
-    tracing::warn!(target = ?order.target, by = order.by, reason, "calls were stopped");
+    tracing::warn!(target = ?order.target, by = %staff.user().object_id, reason, "calls were stopped");
     Ok(uncached(redirect(HERE)))
 }
 
@@ -194,6 +194,6 @@ pub async fn resume(app: Arc<App>, _request: Request, staff: Staff, form: Form) 
         None => target(&app, text)?,
     };
     stops::resume(&app, &target).await?;
-    tracing::warn!(?target, by = staff.user().email, "calls may go on");
+    tracing::warn!(?target, by = %staff.user().object_id, "calls may go on");
     Ok(uncached(redirect(HERE)))
 }

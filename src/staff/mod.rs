@@ -8,6 +8,7 @@ pub mod ai;
 pub mod callbacks;
 pub mod leads;
 pub mod managed_apps;
+pub mod privacy;
 pub mod queues;
 pub mod subscriptions;
 pub mod usage;

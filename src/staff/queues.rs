@@ -111,7 +111,7 @@ fn done(what: &str, count: usize) -> Response {
 pub async fn replay(app: Arc<App>, _request: Request, staff: Staff, form: Form) -> Result<Response, Problem> {
     let (queue, id) = (named(&app, &form)?, form.get("id"));
     let found = poison::replay(&*app.queues, queue, id).await?;
-    tracing::warn!(queue, message = id, found, by = staff.user().email, "a message that was given up is tried again");
+    tracing::warn!(queue, message = id, found, by = %staff.user().object_id, "a message that was given up is tried again");
     Ok(done("replayed", usize::from(found)))
 }
 
@@ -119,7 +119,7 @@ pub async fn replay(app: Arc<App>, _request: Request, staff: Staff, form: Form) 
 pub async fn replay_all(app: Arc<App>, _request: Request, staff: Staff, form: Form) -> Result<Response, Problem> {
     let queue = named(&app, &form)?;
     let count = poison::replay_all(&*app.queues, queue).await?;
-    tracing::warn!(queue, count, by = staff.user().email, "all messages that were given up are tried again");
+    tracing::warn!(queue, count, by = %staff.user().object_id, "all messages that were given up are tried again");
     Ok(done("replayed", count))
 }
 
@@ -127,7 +127,7 @@ pub async fn replay_all(app: Arc<App>, _request: Request, staff: Staff, form: Fo
 pub async fn remove(app: Arc<App>, _request: Request, staff: Staff, form: Form) -> Result<Response, Problem> {
     let (queue, id) = (named(&app, &form)?, form.get("id"));
     let found = poison::remove(&*app.queues, queue, id).await?;
-    tracing::warn!(queue, message = id, found, by = staff.user().email, "a message that was given up is removed");
+    tracing::warn!(queue, message = id, found, by = %staff.user().object_id, "a message that was given up is removed");
     Ok(done("removed", usize::from(found)))
 }
 
@@ -135,7 +135,7 @@ pub async fn remove(app: Arc<App>, _request: Request, staff: Staff, form: Form) 
 pub async fn resubmit(app: Arc<App>, _request: Request, staff: Staff, form: Form) -> Result<Response, Problem> {
     let subscription = form.get("subscription").parse().map_err(|_| Problem::not_found())?;
     let job = media::jobs::resubmit(&app, subscription, form.get("job")).await?;
-    tracing::warn!(job = %job.id, %subscription, by = staff.user().email, "a job that was given up begins again");
+    tracing::warn!(job = %job.id, %subscription, by = %staff.user().object_id, "a job that was given up begins again");
     Ok(done("resubmitted", 1))
 }
 

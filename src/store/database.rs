@@ -26,6 +26,8 @@ const CHECKPOINT_EVERY: Duration = Duration::from_millis(250);
 const LONGEST_LOG: i64 = 16_000;
 /// How long the start waits for others who read, and how long anything else waits for a lock.
 const FOLDING_WAIT: Duration = Duration::from_millis(200);
+/// How long emptying the log may wait for those who read and write.
+const EMPTYING_WAIT: Duration = Duration::from_secs(10);
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 const CACHE_KIB: i64 = 8 * 1024;
 /// How many ETags one start reserves; numbers never come twice, also after a crash.
@@ -210,6 +212,22 @@ impl Database {
     }
 }
 
+impl Database {
+    /// Folds the whole log into the file and empties it, so that it holds no older versions of anything.
+    pub async fn fold(&self) -> Result<(), StoreError> {
+        let path = self.folder.join("mediagenie.db");
+        let folded = tokio::task::spawn_blocking(move || -> rusqlite::Result<bool> {
+            let connection = Connection::open(path)?;
+            connection.busy_timeout(EMPTYING_WAIT)?;
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        });
+        match folded.await.map_err(|error| StoreError::unavailable(error.to_string()))?? {
+            false => Ok(()),
+            true => Err(StoreError::unavailable("the log is in use and could not be emptied yet")),
+        }
+    }
+}
+
 /// Starts the reading threads.
 fn readers(path: &Path) -> Result<Sender<Reader>, OpenError> {
     let (reader, reads) = channel();
@@ -245,6 +263,8 @@ fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let prepare = || -> rusqlite::Result<Option<i64>> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // What is deleted or overwritten is gone from the file, too: a person can ask for that.
+        connection.pragma_update(None, "secure_delete", "ON")?;
         connection.pragma_update(None, "wal_autocheckpoint", LONGEST_LOG)?;
         tune(&connection)?;
         connection.execute_batch(SCHEMA)?;

@@ -70,6 +70,10 @@ impl RowStore for EmbeddedRows {
         if single { self.database.write_single(work).await } else { self.database.write(work).await }
     }
 
+    async fn forget(&self) -> Result<(), StoreError> {
+        self.database.fold().await
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.database.read(|connection| connection.query_row("SELECT 1", [], |_| Ok(()))).await
     }

@@ -44,6 +44,22 @@ pub async fn insert(
     rows.write(table, partition, vec![Write::Insert { key: KEY.into(), body }]).await.map(drop)
 }
 
+/// The partitions of a table that end within `life` from now.
+pub async fn live(
+    rows: &dyn RowStore,
+    table: Table,
+    now: Timestamp,
+    life: SignedDuration,
+) -> Result<Vec<String>, StoreError> {
+    let (mut at, mut found) = (now, Vec::new());
+    while at <= now + life + HOUR {
+        let lines = super::scan(rows, ENDS, &hour(at), RowRange::prefix(&format!("{}:", table.0))).await?;
+        found.extend(lines.into_iter().filter_map(|line| Some(line.key.split_once(':')?.1.to_owned())));
+        at += HOUR;
+    }
+    Ok(found)
+}
+
 /// Removes what ended before the current hour; gives how many lines that were. Goes on where the last run stopped, so a
 /// run that was cut short, or a downtime, leaves nothing behind.
 pub async fn purge(rows: &dyn RowStore, now: Timestamp) -> Result<usize, StoreError> {

@@ -18,6 +18,8 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::foundation::erasure::Erasure;
+
 pub use azure::AzureRows;
 pub use database::{Database, OpenError};
 pub use embedded::EmbeddedRows;
@@ -176,6 +178,12 @@ pub trait RowStore: Send + Sync + std::fmt::Debug {
     /// 1 to 100 writes in one partition, all or nothing. The new ETags in order (a deleted row's is empty).
     async fn write(&self, table: Table, partition: &str, writes: Vec<Write>) -> Result<Vec<Etag>, StoreError>;
 
+    /// Makes sure that what was overwritten or deleted can not be read from the store's own files either. Azure promises
+    /// that by itself.
+    async fn forget(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Whether the store answers, for the readiness probe.
     async fn check(&self) -> Result<(), StoreError>;
 }
@@ -247,6 +255,30 @@ pub async fn replace(
 ) -> Result<Etag, StoreError> {
     let etags = store.write(table, partition, vec![Write::replace(key, value, etag)?]).await?;
     etags.into_iter().next().ok_or_else(|| StoreError::unavailable("no ETag came back"))
+}
+
+/// Takes a person out of the rows of a range; gives how many it was found in. A row that others write meanwhile is read
+/// again.
+pub async fn erase(
+    store: &dyn RowStore,
+    table: Table,
+    partition: &str,
+    range: RowRange,
+    erasure: &Erasure,
+) -> Result<usize, StoreError> {
+    let mut changed = 0;
+    for row in scan(store, table, partition, range).await? {
+        let mut found = Some(row);
+        while let Some(Row { key, etag, body }) = found.take() {
+            let Some(body) = erasure.json(&body) else { break };
+            match store.write(table, partition, vec![Write::Replace { key: key.clone(), body, etag }]).await {
+                Ok(_) => changed += 1,
+                Err(StoreError::Precondition) => found = store.get(table, partition, &key).await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(changed)
 }
 
 /// Refuses what Azure refuses (or silently loses): keys outside the alphabet, oversized rows, malformed batches.

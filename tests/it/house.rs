@@ -53,6 +53,10 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ("metering", &["metering", "callbacks", "fulfillment", "identity", "app", "store", "foundation"]),
         ("managed_apps", &["managed_apps", "callbacks", "metering", "identity", "app", "store", "queue", "foundation"]),
         ("leads", &["leads", "callbacks", "fulfillment", "identity", "app", "store", "queue", "foundation"]),
+        (
+            "privacy",
+            &["privacy", "leads", "callbacks", "fulfillment", "identity", "app", "store", "queue", "foundation"],
+        ),
         ("ai", &["ai", "metering", "fulfillment", "identity", "app", "store", "foundation"]),
         (
             "media",
@@ -81,6 +85,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
                 "callbacks",
                 "managed_apps",
                 "leads",
+                "privacy",
                 "media",
                 "ai",
                 "portal",
@@ -103,6 +108,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
                 "callbacks",
                 "managed_apps",
                 "leads",
+                "privacy",
                 "media",
                 "metering",
                 "fulfillment",

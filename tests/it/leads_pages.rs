@@ -306,6 +306,26 @@ async fn who_must_not_be_contacted_has_a_warning_and_no_link_to_write() {
 }
 
 #[tokio::test]
+async fn a_lead_whose_person_was_taken_out_says_so() {
+    let app = TestApp::with_destinations().await;
+    let address = address(&app, "mediagenie").await;
+    send(&app, &address, &of("Ada", "Lovelace", "ada@contoso.example", "Contoso")).await;
+    let (id, staff) = (&ids(&app).await[0], staff(&app).await);
+    act(&staff, id, "note", &[("note", "Ada likes tea.")]).await;
+    leads::privacy::expire(&app.host.app, app.now()).await.unwrap();
+    app.settle().await;
+    assert_says(&staff.get(INBOX).await, &["Erased person", "@erased.invalid"]);
+    let page = staff.get(&format!("{INBOX}/{id}")).await;
+    assert_says(
+        &page,
+        &["The person was taken out of this lead", "Taken out with the person", "Nothing of it is kept"],
+    );
+    for gone in ["Lovelace", "likes tea", "mailto:erased", "Send again", "Contoso"] {
+        assert!(!page.says(gone), "{gone}: {}", page.body);
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_lead_is_shown_as_it_came() {
     let app = TestApp::start().await;
     let address = address(&app, "mediagenie").await;

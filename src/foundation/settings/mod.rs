@@ -121,6 +121,8 @@ pub struct Settings {
     pub marketplace: Option<Marketplace>,
     pub sign_in: Option<SignIn>,
     pub managed_apps: ManagedApps,
+    /// 0: leads keep their people.
+    pub lead_retention_days: u32,
     /// None: no table is read.
     pub lead_table: Option<LeadTable>,
     pub entra_authority: String,

@@ -240,6 +240,7 @@ impl Settings {
         let people = reader.marketplace(cloud);
         let managed_apps = reader.managed_apps(cloud);
         let lead_table = reader.lead_table();
+        let lead_retention_days: Option<u32> = reader.parsed("LEAD_RETENTION_DAYS", "a number of days");
         let origins = reader.text("CORS_ALLOWED_ORIGINS");
         let cors_origins = origins
             .split(',')
@@ -287,6 +288,7 @@ impl Settings {
             marketplace,
             sign_in,
             managed_apps,
+            lead_retention_days: lead_retention_days.unwrap_or_default(),
             lead_table,
             entra_authority,
             publisher_name,

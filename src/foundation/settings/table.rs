@@ -190,6 +190,11 @@ pub const TABLE: &[Group] = &[
                 "Connection string of the storage account into whose table Microsoft writes leads (docs/LEADS.md). Empty: no table is read; leads come by HTTPS.",
             ),
             setting("LEAD_TABLE_NAME", "MarketplaceLeads", "Name of that table."),
+            setting(
+                "LEAD_RETENTION_DAYS",
+                "730",
+                "Days after its last arrival, after which a lead loses its person; what became of it stays. `0`: never.",
+            ),
             secret(
                 "LEAD_KEYS",
                 "Keys of those systems, by the names that the file uses: `crm=<client secret>, mail=<password>`. A key has no comma.",

@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::foundation::erasure::is_pseudonym;
 use crate::foundation::ids::{ObjectId, TenantId};
 
 /// `saasSubscriptionStatus`.
@@ -100,6 +101,16 @@ impl Facts {
     /// The offer without the suffix that purchases from the preview carry.
     pub fn offer(&self) -> &str {
         self.offer_id.strip_suffix("-preview").unwrap_or(&self.offer_id)
+    }
+
+    /// Who was taken out of what is known stays out of it, though Microsoft still knows them.
+    pub fn keep_erased(&mut self, known: &Self) {
+        let parties = [(&mut self.purchaser, &known.purchaser), (&mut self.beneficiary, &known.beneficiary)];
+        for (told, erased) in parties.into_iter().filter(|(_, known)| is_pseudonym(&known.email)) {
+            told.clone_from(erased);
+            // Customers like to name a subscription after themselves.
+            self.name.clone_from(&known.name);
+        }
     }
 
     /// Whether a person of this tenant (and, for personal accounts, this very person) bought or uses it.

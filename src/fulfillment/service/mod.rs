@@ -2,6 +2,7 @@
 
 pub mod changes;
 pub mod landing;
+pub mod privacy;
 pub mod queries;
 pub mod reconcile;
 pub mod sync;

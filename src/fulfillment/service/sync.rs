@@ -209,7 +209,12 @@ async fn look(
         operations.push((found.value.clone(), remote?));
     }
     let facts = match client.subscription(id, patience).await {
-        Ok(facts) => Some(facts),
+        Ok(mut facts) => {
+            if let Some(found) = row {
+                facts.keep_erased(&found.value.facts);
+            }
+            Some(facts)
+        }
         Err(ApiError::NotFound) => None,
         Err(error) => return Err(error.into()),
     };

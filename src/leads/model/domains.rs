@@ -12,7 +12,6 @@ pub const PUBLIC: &[&str] = &[
     "btinternet.com",
     "daum.net",
     "duck.com",
-    "example.com",
     "fastmail.com",
     "foxmail.com",
     "free.fr",

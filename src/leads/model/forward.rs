@@ -22,8 +22,9 @@ const LAST_WAIT: SignedDuration = SignedDuration::from_hours(12);
 const PATIENCE: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// A destination's wish for a pause is obeyed up to this.
 const LONGEST_WISH: Duration = Duration::from_secs(24 * 3600);
-/// Whoever tries has the row for so long; a try is shorter ([`LONGEST_TRY`]), so there are never two at a time.
-pub const HELD: SignedDuration = SignedDuration::from_secs(120);
+/// Whoever tries has the row for so long. A try is over well before ([`LONGEST_TRY`]), also where the store takes its time
+/// with the row, so there are never two at a time.
+pub const HELD: SignedDuration = SignedDuration::from_mins(5);
 pub const LONGEST_TRY: Duration = Duration::from_secs(90);
 /// A message may come so much before its time.
 const ABOUT: SignedDuration = SignedDuration::from_millis(500);

@@ -92,7 +92,7 @@ pub fn matches(person: &Person, customer: &Customer) -> Option<Why> {
     if name == plain(&customer.name) {
         return Some(Why::SameName);
     }
-    let labels = theirs.iter().filter_map(|domain| domain.split('.').rev().find(|label| label.len() > 3));
+    let labels = theirs.iter().filter_map(|domain| domain.split('.').rev().skip(1).find(|label| label.len() > 3));
     labels.map(plain).any(|label| label == name).then_some(Why::NameOfDomain)
 }
 

@@ -42,6 +42,9 @@ pub struct Record {
     pub version: u64,
     pub duplicate_of: Option<LeadId>,
     pub company: Option<Company>,
+    /// When the person was taken out of it.
+    #[serde(default)]
+    pub erased: Option<Timestamp>,
 }
 
 /// What a line of the list is about.
@@ -77,7 +80,7 @@ impl Record {
             revision: 1,
         };
         let (origin, began) = (arrival.id.clone(), arrival.received);
-        Self { lead, origin, began, version: 1, duplicate_of: None, company: None }
+        Self { lead, origin, began, version: 1, duplicate_of: None, company: None, erased: None }
     }
 
     /// Counts another arrival. `true`: a destination would show something else now.
@@ -110,7 +113,7 @@ impl Record {
 
     /// Whether destinations are told of it at all.
     pub fn is_forwarded(&self) -> bool {
-        self.kind() == Kind::Real
+        self.kind() == Kind::Real && self.erased.is_none()
     }
 }
 
@@ -186,6 +189,8 @@ pub enum What {
     Resend {
         destination: String,
     },
+    /// The person asked for it, or the time was over.
+    Erased,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{FORWARDS, ForwardMessage, ROUNDS, existing, send};
 use crate::app::App;
 use crate::foundation::ids::LeadId;
 use crate::foundation::problem::Problem;
-use crate::leads::destinations::{Configured, DeliveryError};
+use crate::leads::destinations::{Configured, DeliveryError, Receipt};
 use crate::leads::model::forward::{Forward, HELD, LONGEST_TRY, State, Turn};
 use crate::leads::model::record::{Actor, Entry, Record, What};
 use crate::leads::repo::{self, Open, entry};
@@ -82,11 +82,11 @@ pub async fn attempt(app: &App, id: &LeadId, destination: &str) -> Result<(), Pr
         // It waits until somebody says that it is no duplicate.
         return Ok(repo::close(app, &Open::forward(&forward)).await?);
     }
-    match app.destinations.0.iter().find(|configured| configured.name == destination) {
+    match app.destinations.taking(&record.lead.offer).find(|configured| configured.name == destination) {
         Some(configured) => try_it(app, configured, forward, etag).await,
         None => {
             let (line, mut forward) = (Open::forward(&forward), forward);
-            forward.give_up("The destination is not configured any more.", app.clock.now());
+            forward.give_up("The destination takes no leads of this offer any more.", app.clock.now());
             settle(app, &line, &forward, etag).await
         }
     }
@@ -103,13 +103,22 @@ async fn try_it(app: &App, configured: &Configured, mut forward: Forward, etag: 
     };
     // As it is now that nobody else is at it: so no older revision follows a newer one.
     let (record, _) = existing(app, &forward.lead).await?;
-    let work = configured.destination.deliver(&record.lead, forward.receipt.as_ref());
-    let outcome = tokio::time::timeout(LONGEST_TRY, work).await.unwrap_or_else(|_| {
-        let said = format!("It did not answer within {} s.", LONGEST_TRY.as_secs());
-        Err(DeliveryError::Later { said, after: None })
-    });
+    let left = forward.held.map_or(SignedDuration::ZERO, |held| held.duration_since(app.clock.now()));
+    let outcome = if left > HELD / 2 {
+        deliver(configured, &record, forward.receipt.as_ref()).await
+    } else {
+        Err(DeliveryError::Later { said: "Our store was too slow to begin.".to_owned(), after: None })
+    };
     forward.tell(outcome, record.lead.revision, byte(app), app.clock.now());
     settle(app, &line, &forward, etag).await
+}
+
+async fn deliver(configured: &Configured, record: &Record, before: Option<&Receipt>) -> Result<Receipt, DeliveryError> {
+    let work = configured.destination.deliver(&record.lead, before);
+    tokio::time::timeout(LONGEST_TRY, work).await.unwrap_or_else(|_| {
+        let said = format!("It did not answer within {} s.", LONGEST_TRY.as_secs());
+        Err(DeliveryError::Later { said, after: None })
+    })
 }
 
 fn byte(app: &App) -> u8 {
@@ -167,7 +176,7 @@ pub async fn resend(app: &App, id: &LeadId, destination: &str, actor: &Actor) ->
         return Err(Problem::conflict("not_forwarded", "This lead is not forwarded.")
             .remedy("Tests, duplicates and leads of people who are not to be contacted stay here."));
     }
-    if !app.destinations.0.iter().any(|configured| configured.name == destination) {
+    if !app.destinations.taking(&record.lead.offer).any(|configured| configured.name == destination) {
         return Err(Problem::new(
             http::StatusCode::NOT_FOUND,
             "destination_not_found",

@@ -125,7 +125,7 @@ pub struct Detail {
     pub kind: Kind,
     /// Newest first; notes stand in it.
     pub history: Vec<Entry>,
-    /// As they came, newest first; the first hundred by their ids.
+    /// As they came, newest first, and no more than a hundred.
     pub arrivals: Vec<Arrival>,
     pub forwards: Vec<Forward>,
     /// What rules say of the company; `record.company` is what a person said.

@@ -7,6 +7,7 @@ pub mod companies;
 pub mod forward;
 pub mod inbox;
 pub mod list;
+pub mod privacy;
 pub mod table;
 pub mod take;
 pub mod trial;

@@ -7,7 +7,7 @@
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 
-use super::arrive::ours;
+use super::arrive::{AFTER_ROW, ours};
 use super::{ARRIVALS, ArrivalMessage, send};
 use crate::app::App;
 use crate::foundation::problem::Problem;
@@ -68,6 +68,9 @@ fn unreachable(table: &LeadTable, error: impl std::error::Error + Send + Sync + 
 /// `true`: it is new.
 async fn keep(app: &App, row: &TableRow, now: Timestamp) -> Result<bool, Problem> {
     let id = table_id(&row.partition, &row.row);
+    if repo::arrival(app, &id).await.map_err(ours)?.is_some() {
+        return Ok(false);
+    }
     let body = serde_json::to_vec(&row.fields).map_err(Problem::internal)?;
     let arrival = Arrival {
         id: id.clone(),
@@ -81,9 +84,7 @@ async fn keep(app: &App, row: &TableRow, now: Timestamp) -> Result<bool, Problem
         // A row of Microsoft's table may be longer than one of ours; such a thing is no lead, and its beginning tells why.
         raw: Raw::of(&body[..body.len().min(LARGEST)]),
     };
-    let new = repo::keep_arrival(app, &arrival).await.map_err(ours)?;
-    if new {
-        send(app, ARRIVALS, &ArrivalMessage { arrival: id }, SignedDuration::ZERO).await;
-    }
-    Ok(new)
+    // The message first: whoever dies between the two leaves a row of Microsoft's that is still unknown here.
+    send(app, ARRIVALS, &ArrivalMessage { arrival: id }, AFTER_ROW).await;
+    repo::keep_arrival(app, &arrival).await.map_err(ours)
 }

@@ -9,7 +9,7 @@ use crate::leads::model::forward::State;
 use crate::leads::repo::{self, Open};
 
 /// What is overdue by so long has lost its message. Longer than a try is held, and than a row takes to be written.
-const OVERDUE: SignedDuration = SignedDuration::from_mins(4);
+const OVERDUE: SignedDuration = SignedDuration::from_mins(6);
 
 /// Sends a message for everything that nobody has gone on with; gives how many those were.
 pub async fn revive(app: &App) -> Result<usize, Problem> {

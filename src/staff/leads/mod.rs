@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::foundation::erasure::is_pseudonym;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Form, Request, Response};
 use crate::identity::Staff;
@@ -53,6 +54,7 @@ fn line_view(line: &Listed) -> Value {
         "name": line.name, "company": line.company, "email": line.email, "offer": line.offer,
         "offer_title": line.offer_title, "action": line.action, "action_key": action_key(&line.action),
         "status": line.status, "owner": line.owner, "do_not_contact": line.do_not_contact,
+        "erased": is_pseudonym(&line.email),
     })
 }
 

@@ -112,7 +112,7 @@ fn show(
     let notes: Vec<&Entry> = detail.history.iter().filter(|entry| matches!(entry.what, What::Note { .. })).collect();
     let content = json!({
         "lead": lead, "name": lead.person.name(), "kind": detail.kind, "action_key": action_key(&lead.action),
-        "mailto": mailto(detail), "duplicate_of": record.duplicate_of, "company": record.company,
+        "mailto": mailto(detail), "duplicate_of": record.duplicate_of, "company": record.company, "erased": record.erased,
         "companies": detail.companies, "choices": choices, "notes": notes, "history": detail.history,
         "arrivals": detail.arrivals.iter().map(arrival_view).collect::<Vec<_>>(),
         "forwards": ways(app, detail), "forwarded": record.is_forwarded(), "statuses": STATUSES,
@@ -127,7 +127,9 @@ fn mailto(detail: &Detail) -> Option<String> {
     let lead = &detail.record.lead;
     let (name, domain) = lead.person.email.split_once('@')?;
     let plain = |text: &str| !text.is_empty() && !text.contains(|c: char| c == '@' || c.is_whitespace());
-    let may = !lead.do_not_contact && !matches!(detail.kind, Kind::DoNotContact | Kind::Test);
+    let may = detail.record.erased.is_none()
+        && !lead.do_not_contact
+        && !matches!(detail.kind, Kind::DoNotContact | Kind::Test);
     (may && plain(name) && plain(domain))
         .then(|| format!("mailto:{}", utf8_percent_encode(&lead.person.email, IN_MAILTO)))
 }

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::browser::Browser;
+use super::destination::Stub;
 use super::gate::Gate;
 
 pub struct TestApp {
@@ -122,7 +123,14 @@ impl TestApp {
     pub async fn with(changes: &[(&str, &str)]) -> Self {
         let clock = Arc::new(VirtualClock::at(first_day()));
         let (simulator, server) = simulator(clock.clone(), 7).await;
-        Self::on(clock, simulator, Arc::new(TempDir::new().unwrap()), changes, Some(server)).await
+        Self::on(clock, simulator, Arc::new(TempDir::new().unwrap()), changes, Some(server), None).await
+    }
+
+    /// With a destination for leads, and settings that differ from the usual ones.
+    pub async fn forwarding_to(destination: &Stub, changes: &[(&str, &str)]) -> Self {
+        let clock = Arc::new(VirtualClock::at(first_day()));
+        let (simulator, server) = simulator(clock.clone(), 7).await;
+        Self::on(clock, simulator, Arc::new(TempDir::new().unwrap()), changes, Some(server), Some(destination)).await
     }
 
     /// With deployments of all simulated AI services.
@@ -138,7 +146,7 @@ impl TestApp {
         let mut deployments = simulator.ai_config().deployments();
         change(&mut deployments);
         std::fs::write(folder.path().join(DEPLOYMENTS), deployments.to_string()).unwrap();
-        Self::on(clock, simulator, folder, settings, Some(server)).await
+        Self::on(clock, simulator, folder, settings, Some(server), None).await
     }
 
     /// With the simulated Dynamics and Teams as destinations of leads, as the demo has them.
@@ -149,16 +157,21 @@ impl TestApp {
         let (crm, file) = (simulator.crm_config(), folder.path().join("destinations.json"));
         std::fs::write(&file, crm.demo().to_string()).unwrap();
         let settings = [("LEAD_DESTINATIONS_FILE", file.to_str().unwrap()), ("LEAD_KEYS", &crm.keys())];
-        Self::on(clock, simulator, folder, &settings, Some(server)).await
+        Self::on(clock, simulator, folder, &settings, Some(server), None).await
     }
 
     /// The same world after this product's process has ended: same clock, simulator and folder.
-    pub async fn restart(mut self) -> Self {
+    pub async fn restart(self) -> Self {
+        self.restart_with(&[]).await
+    }
+
+    /// The same with settings that differ from the usual ones.
+    pub async fn restart_with(mut self, changes: &[(&str, &str)]) -> Self {
         self.leftovers_expected = true;
         let (clock, simulator, folder, simulating) =
             (self.clock.clone(), self.simulator.clone(), self.folder.clone(), self.simulating.take());
         drop(self);
-        Self::on(clock, simulator, folder, &[], simulating).await
+        Self::on(clock, simulator, folder, changes, simulating, None).await
     }
 
     async fn on(
@@ -167,6 +180,7 @@ impl TestApp {
         folder: Arc<TempDir>,
         changes: &[(&str, &str)],
         simulating: Option<tokio::task::JoinHandle<()>>,
+        destination: Option<&Stub>,
     ) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -188,6 +202,7 @@ impl TestApp {
                     let inner = Arc::get_mut(&mut app).unwrap();
                     let gate = Gate::before(inner.rows.clone());
                     inner.rows = gate.clone();
+                    inner.destinations.0.extend(destination.map(Stub::configured));
                     break (app, gate);
                 }
                 Err(error) if error.to_string().contains("in use") && std::time::Instant::now() < deadline => {

@@ -78,6 +78,10 @@ impl RowStore for Gate {
         self.inner.write(table, partition, writes).await
     }
 
+    async fn forget(&self) -> Result<(), StoreError> {
+        self.inner.forget().await
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.inner.check().await
     }

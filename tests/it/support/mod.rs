@@ -4,6 +4,7 @@ pub mod ai;
 pub mod app;
 pub mod azurite;
 pub mod browser;
+pub mod destination;
 pub mod fake_host;
 pub mod gate;
 pub mod leads;
