@@ -1,12 +1,13 @@
 //! What the publisher's staff see: all subscriptions, one with everything about it, the webhook log, usage, the AI API,
-//! queues and running jobs.
+//! leads, queues and running jobs.
 //!
-//! Owns: these pages and their actions. Does not own: any rule; it asks `fulfillment`, `metering`, `ai`, `media`
-//! and `queue` and shows the answer.
+//! Owns: these pages and their actions. Does not own: any rule; it asks `fulfillment`, `metering`, `leads`, `ai`,
+//! `media` and `queue` and shows the answer.
 
 pub mod ai;
 pub mod callbacks;
 pub mod customers;
+pub mod leads;
 pub mod managed_apps;
 pub mod privacy;
 pub mod queues;

@@ -24,6 +24,7 @@ mod lead_destinations;
 mod lead_destinations_file;
 mod lead_table;
 mod leads;
+mod leads_pages;
 mod ledger_law;
 mod managed_apps;
 mod media;

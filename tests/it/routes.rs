@@ -5,16 +5,17 @@ use mediagenie::callbacks::{self, Owner, Wanted};
 use mediagenie::functions::{Handler, TABLE};
 use mediagenie::host::bindings::Trigger;
 use mediagenie::identity::Role;
+use mediagenie::leads;
 use mediagenie::managed_apps;
-use mediagenie::simulator::Person;
 use mediagenie::simulator::managed_apps::Deployment;
+use mediagenie::simulator::{Lead, Person};
 use reqwest::Method;
 
 use crate::support::app::TestApp;
 use crate::support::browser::Browser;
 
 /// A path for a route, with real ids of somebody else's in it.
-fn path(route: &str, id: &str, endpoint: &str, application: &str) -> String {
+fn path(route: &str, id: &str, endpoint: &str, application: &str, lead: &str) -> String {
     route
         .replace("{id}", id)
         .replace("{name}", "app.css")
@@ -33,7 +34,7 @@ fn path(route: &str, id: &str, endpoint: &str, application: &str) -> String {
         .replace("{number}", "0")
         .replace("{token}", "abc")
         .replace("{key}", "abc")
-        .replace("{lead}", "lead_1")
+        .replace("{lead}", lead)
 }
 
 async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {
@@ -55,6 +56,11 @@ async fn every_route_keeps_out_who_does_not_belong() {
     app.simulator.managed_apps().deploy(Deployment::named("shop")).unwrap();
     app.settle().await;
     let application = managed_apps::fleet(&app.host.app).await.unwrap().remove(0).0.key;
+    let address = leads::create_address(&app.host.app, "mediagenie", "").await.unwrap();
+    app.simulator.send_lead(&leads::url(&app.host.app, &address.keys[0].key), &Lead::default()).await;
+    app.settle().await;
+    let inbox = leads::leads(&app.host.app, &leads::Filter::default(), None, 1).await.unwrap();
+    let lead = inbox.rows[0].id.to_string();
     let wanted = Wanted { url: "https://example.com/".into(), ..Wanted::default() };
     let (_, endpoint) = callbacks::create(&app.host.app, &Owner::Publisher, &wanted).await.unwrap();
     let anonymous = app.anonymous();
@@ -63,7 +69,8 @@ async fn every_route_keeps_out_who_does_not_belong() {
     let mut walked = 0;
     for function in app.host.functions.all() {
         let Trigger::Http { route, methods } = &function.trigger else { continue };
-        let (path, name) = (path(route, &id.to_string(), endpoint.id.as_str(), application.as_str()), &function.name);
+        let (path, name) =
+            (path(route, &id.to_string(), endpoint.id.as_str(), application.as_str(), &lead), &function.name);
         for method in methods.iter().filter(|method| *method != Method::HEAD) {
             walked += 1;
             let signed_out = call(&anonymous, method, &path).await;

@@ -31,7 +31,7 @@ pub fn url(app: &App, key: &Secret) -> String {
     app.settings.absolute(&format!("/marketplace/leads/{}", key.expose()))
 }
 
-fn unknown() -> Problem {
+pub(super) fn unknown() -> Problem {
     Problem::new(http::StatusCode::NOT_FOUND, "address_not_found", "This offer has no address for leads.")
 }
 
@@ -98,7 +98,7 @@ pub async fn rotate_address(app: &App, offer: &str) -> Result<Address, Problem> 
     }
 }
 
-async fn found(app: &App, offer: &str) -> Result<(Address, crate::store::Etag), Problem> {
+pub(super) async fn found(app: &App, offer: &str) -> Result<(Address, crate::store::Etag), Problem> {
     // Whatever can not be an offer's id can not be a key of a row, either.
     if !is_offer(offer) {
         return Err(unknown());

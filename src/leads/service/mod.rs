@@ -5,10 +5,12 @@ pub mod addresses;
 pub mod arrive;
 pub mod companies;
 pub mod forward;
+pub mod inbox;
 pub mod list;
 pub mod privacy;
 pub mod table;
 pub mod take;
+pub mod trial;
 pub mod upkeep;
 pub mod work;
 

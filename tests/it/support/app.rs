@@ -149,6 +149,17 @@ impl TestApp {
         Self::on(clock, simulator, folder, settings, Some(server), None).await
     }
 
+    /// With the simulated Dynamics and Teams as destinations of leads, as the demo has them.
+    pub async fn with_destinations() -> Self {
+        let clock = Arc::new(VirtualClock::at(first_day()));
+        let (simulator, server) = simulator(clock.clone(), 7).await;
+        let folder = Arc::new(TempDir::new().unwrap());
+        let (crm, file) = (simulator.crm_config(), folder.path().join("destinations.json"));
+        std::fs::write(&file, crm.demo().to_string()).unwrap();
+        let settings = [("LEAD_DESTINATIONS_FILE", file.to_str().unwrap()), ("LEAD_KEYS", &crm.keys())];
+        Self::on(clock, simulator, folder, &settings, Some(server), None).await
+    }
+
     /// The same world after this product's process has ended: same clock, simulator and folder.
     pub async fn restart(self) -> Self {
         self.restart_with(&[]).await
