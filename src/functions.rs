@@ -11,7 +11,8 @@ use crate::foundation::web::{Form, Incoming, Request, Response};
 use crate::identity::{ApiKey, Customer, ManagedAppCaller, MarketplaceCaller, Publisher, Role, Staff, Upload};
 use crate::leads::LeadAddress;
 use crate::{
-    ai, callbacks, fulfillment, health, identity, leads, managed_apps, media, metering, pages, portal, privacy, staff,
+    ai, callbacks, customers, fulfillment, health, identity, leads, managed_apps, media, metering, pages, portal,
+    privacy, staff,
 };
 
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
@@ -162,6 +163,9 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("StaffFindPerson", form!(Admin, staff::privacy::find)),
     ("StaffExportPerson", form!(Admin, staff::privacy::export)),
     ("StaffErasePerson", form!(Admin, staff::privacy::erase)),
+    ("StaffCustomers", with!(Staff, Reader, staff::customers::list)),
+    ("StaffCustomer", with!(Staff, Reader, staff::customers::one)),
+    ("StaffAssignManagedApp", form!(Operator, staff::managed_apps::assign)),
     ("StaffManagedApps", with!(Staff, Reader, staff::managed_apps::list)),
     ("StaffManagedApp", with!(Staff, Reader, staff::managed_apps::one)),
     ("StaffLookAtManagedApp", form!(Operator, staff::managed_apps::look)),
@@ -215,6 +219,8 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("ReadBackUsageNow", with!(Publisher, metering::handlers::read_back_now)),
     ("RegisterManagedApp", with!(Publisher, metering::handlers::register_managed_app)),
     ("Leads", with!(Publisher, leads::handlers::list)),
+    ("Customers", with!(Publisher, customers::handlers::list)),
+    ("OneCustomer", with!(Publisher, customers::handlers::one)),
     ("OneLead", with!(Publisher, leads::handlers::one)),
     // Microsoft.
     ("ReceiveLead", with!(Lead, leads::handlers::receive)),

@@ -38,6 +38,9 @@ pub mod ai;
 /// Files and media jobs: what is too long for one call.
 pub mod media;
 
+// Everything of one company.
+pub mod customers;
+
 // How pages are made; what customers see; what staff see; whether all is well.
 pub mod health;
 pub mod pages;

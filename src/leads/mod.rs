@@ -30,7 +30,7 @@ pub use service::companies::{Match, companies};
 pub use service::forward::resend;
 pub use service::id;
 pub use service::inbox::{Shown, TableState, shown, table_state};
-pub use service::list::{Detail, Filter, LeadPage, arrival, lead, leads, months};
+pub use service::list::{Detail, Filter, LeadPage, arrival, history, lead, leads, months};
 pub use service::privacy;
 pub use service::table::ReadTable;
 pub use service::trial::send_test;

@@ -35,7 +35,7 @@ use super::model::record::{Entry, Kind, Record, What, action_key};
 use crate::app::App;
 use crate::foundation::erasure::Erasure;
 use crate::foundation::hex::hex;
-use crate::foundation::ids::LeadId;
+use crate::foundation::ids::{LeadId, TenantId};
 use crate::foundation::secret::Secret;
 use crate::store::{
     self, Etag, RowRange, StoreError, Table, Write, load, newest_first, newest_id_first, oldest_first, scan,
@@ -309,6 +309,11 @@ pub struct Listed {
     pub status: Status,
     pub owner: Option<String>,
     pub do_not_contact: bool,
+    /// Whether somebody decided whose customer it is, and whose.
+    #[serde(default)]
+    pub decided: bool,
+    #[serde(default)]
+    pub tenant: Option<TenantId>,
     /// The version of the lead's row that the line is after.
     pub version: u64,
 }
@@ -332,6 +337,8 @@ impl Listed {
             status: lead.status,
             owner: lead.owner.clone(),
             do_not_contact: lead.do_not_contact,
+            decided: record.company.is_some(),
+            tenant: record.company.as_ref().and_then(|company| company.tenant),
             version: record.version,
         }
     }
@@ -355,6 +362,8 @@ impl Listed {
             status: Status::New,
             owner: None,
             do_not_contact: false,
+            decided: false,
+            tenant: None,
             version: 0,
         }
     }

@@ -22,5 +22,5 @@ pub use model::attention::Attention;
 pub use model::heard::{ApplicationKey, Heard};
 pub use repo::{Application, Confirmation, Unread};
 pub use service::look::look;
-pub use service::queries::{Detail, Line, detail, fleet, unread};
+pub use service::queries::{Detail, Line, detail, fleet, set_customer, unread};
 pub use service::receive::{notification_address, send_test};

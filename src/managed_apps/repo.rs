@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::model::application::{Instance, Story};
 use super::model::heard::{ApplicationKey, Heard};
 use crate::app::App;
+use crate::foundation::ids::TenantId;
 use crate::store::{self, Etag, RowRange, StoreError, Table, Write, newest_first};
 
 const APPS: Table = Table("ManagedApps");
@@ -57,6 +58,9 @@ pub struct Application {
     pub confirmation: Confirmation,
     /// When Azure answered last.
     pub asked: Option<Timestamp>,
+    /// Whose it is, as a person said: Azure tells no tenant.
+    #[serde(default)]
+    pub customer: Option<TenantId>,
     /// The present plan has no dimensions in the catalogue, so its usage waits.
     pub unmetered_plan: bool,
 }
@@ -71,6 +75,7 @@ impl Application {
             region: None,
             confirmation: Confirmation::default(),
             asked: None,
+            customer: None,
             unmetered_plan: false,
         }
     }

@@ -23,7 +23,8 @@ fn names(shown: &str) -> (&str, &str) {
     (parts.last().copied().unwrap_or_default(), parts.get(4).copied().unwrap_or_default())
 }
 
-fn row(application: &Application, attention: &[Attention]) -> Value {
+/// An application as the pages show it.
+pub(super) fn row(application: &Application, attention: &[Attention]) -> Value {
     let (name, group) = names(&application.shown);
     let present = application.present();
     json!({
@@ -32,7 +33,7 @@ fn row(application: &Application, attention: &[Attention]) -> Value {
         "plan": present.and_then(Instance::plan), "definition": present.and_then(|present| present.definition.as_ref()),
         "usage_id": present.and_then(|present| present.usage_id), "error": present.and_then(|present| present.error.as_ref()),
         "attention": attention, "confirmation": application.confirmation, "asked": application.asked,
-        "lives": application.instances.len(), "since": present.and_then(|present| present.since),
+        "customer": application.customer, "lives": application.instances.len(), "since": present.and_then(|present| present.since),
         "deleted": present.and_then(|present| present.deleted),
         "unheard": present.map(|present| &present.unheard),
     })
@@ -115,6 +116,23 @@ pub async fn look(app: Arc<App>, request: Request, _staff: Staff, _form: Form) -
     managed_apps::detail(&app, &key).await?.ok_or_else(Problem::not_found)?;
     managed_apps::look(&app, &key).await?;
     Ok(uncached(redirect(&format!("{HERE}/{key}?done=1"))))
+}
+
+/// `POST /publisher/managed-apps/{application}/customer`: `tenant`, a GUID or nothing.
+pub async fn assign(app: Arc<App>, request: Request, _staff: Staff, form: Form) -> Result<Response, Problem> {
+    let key = key(&request)?;
+    let tenant = form.get("tenant");
+    let customer = if tenant.is_empty() { None } else { Some(tenant.parse().map_err(|_| invalid_tenant())?) };
+    if !managed_apps::set_customer(&app, &key, customer).await? {
+        return Err(Problem::not_found());
+    }
+    Ok(uncached(redirect(&format!("{HERE}/{key}?done=customer"))))
+}
+
+fn invalid_tenant() -> Problem {
+    Problem::bad_request("invalid_tenant", "This is no tenant id.")
+        .field("tenant")
+        .remedy("Enter a GUID such as 37f9dea2-4345-438f-b0bd-03d40d28c7e0, or nothing.")
 }
 
 /// `POST /publisher/managed-apps-test`: calls our own address from here as Azure would.

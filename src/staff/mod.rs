@@ -6,6 +6,7 @@
 
 pub mod ai;
 pub mod callbacks;
+pub mod customers;
 pub mod leads;
 pub mod managed_apps;
 pub mod privacy;

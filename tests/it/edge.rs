@@ -138,7 +138,8 @@ async fn what_the_interface_answers_with_a_key_is_what_the_document_says() {
         ("get", "/api/usage/losses", "", none.clone(), 200),
         ("get", "/api/usage/differences", "", none.clone(), 200),
         ("get", "/api/leads", "", none.clone(), 200),
-        ("get", "/api/leads", "?since=x", none, 400),
+        ("get", "/api/leads", "?since=x", none.clone(), 400),
+        ("get", "/api/customers", "", none, 200),
     ];
     for (method, path, query, body, expected) in calls {
         let address = format!("{}{query}", path.replace("{resource}", &id.to_string()));

@@ -62,6 +62,20 @@ fn rooms_import_only_in_the_directions_of_the_design() {
             "media",
             &["media", "callbacks", "ai", "metering", "identity", "app", "store", "blobs", "queue", "foundation"],
         ),
+        (
+            "customers",
+            &[
+                "customers",
+                "leads",
+                "managed_apps",
+                "media",
+                "metering",
+                "fulfillment",
+                "identity",
+                "app",
+                "foundation",
+            ],
+        ),
         ("pages", &["pages", "identity", "app", "foundation"]),
         (
             "portal",
@@ -83,6 +97,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
             &[
                 "staff",
                 "callbacks",
+                "customers",
                 "managed_apps",
                 "leads",
                 "privacy",
@@ -106,6 +121,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
             &[
                 "ai",
                 "callbacks",
+                "customers",
                 "managed_apps",
                 "leads",
                 "privacy",

@@ -13,6 +13,7 @@ mod callbacks;
 mod captures;
 mod cli;
 mod converge;
+mod customers;
 mod edge;
 mod faults;
 mod house;

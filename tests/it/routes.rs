@@ -26,6 +26,7 @@ fn path(route: &str, id: &str, endpoint: &str, application: &str, lead: &str) ->
         .replace("{budget}", "all")
         .replace("{request}", "req_1")
         .replace("{file}", "file_1")
+        .replace("{customer}", "5d1e0000-0000-4000-8000-00000000a002")
         .replace("{application}", application)
         .replace("{job}", "job_1")
         .replace("{endpoint}", endpoint)

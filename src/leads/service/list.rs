@@ -146,6 +146,11 @@ pub async fn lead(app: &App, id: &LeadId) -> Result<Detail, Problem> {
     Ok(Detail { kind: record.kind(), record, history, arrivals, forwards, companies })
 }
 
+/// The newest entries of a lead's history.
+pub async fn history(app: &App, id: &LeadId, most: usize) -> Result<Vec<Entry>, Problem> {
+    Ok(repo::history(app, id, most).await?)
+}
+
 /// One arrival as it came: what the quarantine shows.
 pub async fn arrival(app: &App, id: &LeadId) -> Result<Arrival, Problem> {
     Ok(repo::arrival(app, id).await?.ok_or_else(super::unknown)?.0)

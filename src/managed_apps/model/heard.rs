@@ -170,6 +170,15 @@ impl Heard {
         if self.at > self.received + SKEW { self.received } else { self.at }
     }
 
+    /// What it is called: the notification's words, or the state that Azure told.
+    pub fn name(&self) -> &str {
+        match &self.what {
+            What::Notification(event) => event.name(),
+            What::Reading(Reading::Found { state }) => state,
+            What::Reading(Reading::Gone) => "",
+        }
+    }
+
     /// Sent by a button of ours, to try the address: it is about an application that can not exist.
     pub fn is_test(&self) -> bool {
         self.application.starts_with("/subscriptions/00000000-0000-0000-0000-000000000000/")

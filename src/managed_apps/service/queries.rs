@@ -3,11 +3,15 @@
 use jiff::Timestamp;
 
 use crate::app::App;
+use crate::foundation::ids::TenantId;
 use crate::managed_apps::model::application::{Effect, State};
 use crate::managed_apps::model::attention::{self, Attention};
 use crate::managed_apps::model::heard::{ApplicationKey, Heard};
 use crate::managed_apps::repo::{self, Application, Confirmation, Unread};
 use crate::store::StoreError;
+
+/// How often the row is written when others write it, too.
+const ROUNDS: usize = 6;
 
 /// One thing in the life of an application.
 #[derive(Debug, Clone)]
@@ -72,4 +76,17 @@ pub async fn detail(app: &App, key: &ApplicationKey) -> Result<Option<Detail>, S
 /// What came with a right `sig` and could not be read, the newest first.
 pub async fn unread(app: &App) -> Result<Vec<Unread>, StoreError> {
     repo::unread(app).await
+}
+
+/// Says whose an application is; None: nobody knows. `false`: there is no such application.
+pub async fn set_customer(app: &App, key: &ApplicationKey, customer: Option<TenantId>) -> Result<bool, StoreError> {
+    for round in 1.. {
+        let Some((mut application, etag)) = repo::application(app, key).await? else { return Ok(false) };
+        application.customer = customer;
+        match repo::save(app, &application, etag).await {
+            Err(StoreError::Precondition) if round < ROUNDS => {}
+            saved => return saved.map(|()| true),
+        }
+    }
+    Ok(false)
 }

@@ -112,7 +112,9 @@ pub async fn register_managed_app(app: &App, resource: &Resource, known: &Manage
     // Of one that is known already only the last plan can be news.
     let news = if begun == 0 { known.plans } else { &known.plans[known.plans.len().saturating_sub(1)..] };
     for (from, plan) in news {
-        terms.enter(plan, false, *from);
+        // Whoever repeats the beginning of the application with another plan means from now on.
+        let begins = terms.segments.last().is_none_or(|last| *from > last.from);
+        terms.enter(plan, false, if begins { *from } else { app.clock.now() });
     }
     terms.ended = known.ended;
     terms.learn(&[], &app.catalogue, app.clock.now());
