@@ -41,7 +41,7 @@ async fn a_company_is_seen_with_its_leads_subscriptions_applications_and_usage_i
     let its = format!("/publisher/managed-apps/{}", application.key);
     let page = staff.get(&its).await;
     let bad = staff.submit(&page, &format!("{its}/customer"), &[("tenant", "contoso")]).await;
-    assert!(bad.status == 400 && bad.says("The customer was not saved"), "{}", bad.body);
+    assert!(bad.status == 400 && bad.says("This is no tenant id"), "{}", bad.body);
     let saved = staff.submit(&page, &format!("{its}/customer"), &[("tenant", &tenant)]).await;
     assert!(saved.says("Saved"), "{}", saved.body);
     let page = staff.get(&at).await;

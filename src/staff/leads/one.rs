@@ -92,7 +92,7 @@ fn company(form: &Form) -> Result<Option<TenantId>, Problem> {
         tenant => tenant,
     };
     text.parse().map(Some).map_err(|_| {
-        Problem::bad_request("invalid_tenant", "That is no tenant id.").field("tenant").remedy(
+        Problem::bad_request("invalid_lead_customer", "That is no tenant id.").field("tenant").remedy(
             "Choose a customer, or enter the id of its Entra tenant, such as 37f9dea2-4345-438f-b0bd-03d40d28c7e0.",
         )
     })
