@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { after, before } from 'node:test';
-import { OUTPUT, SETTLING, badge, event, fits, heading, journey, openAs, reloadUntil, startBrowser, startDemo, violations } from './support.mjs';
+import { OUTPUT, SETTLING, badge, buyActive, event, fits, heading, journey, openAs, reloadUntil, startBrowser, startDemo, violations } from './support.mjs';
 
 const ADA = 'ada@mediagenie.example';
 const RAVI = 'ravi@mediagenie.example';
@@ -172,6 +172,32 @@ journey(world, 'a managed application is deployed, listed and opened', limit(150
   await page.getByRole('link', { name: 'media-workbench' }).click();
   await badge(page, 'Active').waitFor();
   await looked(page, 'app');
+});
+
+journey(world, 'a company is seen whole, and a person is handed out and taken out', limit(150), async ({ open }) => {
+  const buyer = await open();
+  await buyActive(world.demo, buyer.context(), 'clara@contoso.example');
+  const page = await open();
+  await openAs(page, publisher('customers'), ADA);
+  const row = page.locator('tbody tr', { hasText: 'contoso.example' });
+  await row.first().waitFor();
+  await looked(page, 'customers');
+  await row.first().getByRole('link').first().click();
+  await page.getByRole('heading', { name: 'What happened' }).waitFor();
+  await looked(page, 'customer');
+  await page.goto(publisher('privacy'));
+  await looked(page, 'privacy-empty');
+  await page.getByLabel('E-mail address').fill('bo@adatum.example');
+  await page.getByRole('button', { name: 'Find' }).click();
+  await page.getByRole('heading', { name: /^Held of/ }).waitFor();
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download everything' }).click()]);
+  assert.equal(download.suggestedFilename(), 'person.json');
+  await page.getByText('Erase this person', { exact: true }).click();
+  await page.getByLabel('Yes, erase this person').check();
+  await page.getByRole('button', { name: 'Erase', exact: true }).click();
+  await page.getByText('The request was taken').waitFor();
+  await reloadUntil(page, page.locator('td', { hasText: 'forgotten' }), SETTLING);
+  await looked(page, 'privacy');
 });
 
 test('the pages fit a telephone and break no rule of accessibility', () => {
