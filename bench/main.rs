@@ -1,12 +1,12 @@
 //! `cargo bench`: start, memory, package size, and the webhook beside a bare handler. Everything is measured in one run,
 //! pairs in turn, on loopback. The last lines are a Markdown table for the docs.
 //!
-//! `cargo bench -- webhook`, `cargo bench -- usage`, `cargo bench -- jobs` and `cargo bench -- ai` measure one part only (`gigabyte` the last part of jobs); `ai 1` makes the AI API's
+//! `cargo bench -- webhook`, `cargo bench -- usage`, `cargo bench -- arrivals`, `cargo bench -- jobs` and `cargo bench -- ai` measure one part only (`gigabyte` the last part of jobs); `ai 1` makes the AI API's
 //! rounds one second long. `cargo bench -- ai-soak` is ten minutes of load on the AI API, and in no other run.
 //!
 //! `cargo bench -- bare PORT JWKS_URL KID` is the bare handler itself: warp, and nothing but the check of the same token.
 //! `cargo bench -- close RECORDS SUBSCRIPTIONS` is the process that closes an hour; it finds its settings in the
-//! environment. `cargo bench -- ai-bare PORT UPSTREAM_PORT` is the bare proxy, `cargo bench -- ai-keys SUBSCRIPTION...`
+//! environment. `cargo bench -- lead-addresses` makes addresses for leads, `cargo bench -- ai-bare PORT UPSTREAM_PORT` is the bare proxy, `cargo bench -- ai-keys SUBSCRIPTION...`
 //! the process that makes keys.
 #![allow(
     clippy::print_stdout,
@@ -17,6 +17,7 @@
 )]
 
 mod ai;
+mod arrivals;
 mod jobs;
 mod usage;
 
@@ -41,7 +42,10 @@ const AI_ROUND: Duration = Duration::from_secs(4);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if !matches!(arguments.first().map(String::as_str), Some("ai-bare" | "ai-keys" | "bare" | "close")) {
+    if !matches!(
+        arguments.first().map(String::as_str),
+        Some("ai-bare" | "ai-keys" | "bare" | "close" | "lead-addresses")
+    ) {
         ai::with_open_files();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -55,6 +59,8 @@ fn main() {
         ["ai"] => runtime.block_on(ai::measure(AI_ROUND)),
         ["ai", seconds] => runtime.block_on(ai::measure(Duration::from_secs_f64(seconds.parse().unwrap()))),
         ["ai-soak"] => runtime.block_on(ai::soak()),
+        ["arrivals"] => runtime.block_on(arrivals::measure()),
+        ["lead-addresses"] => runtime.block_on(arrivals::make_addresses()),
         ["jobs"] => runtime.block_on(jobs::measure()),
         ["gigabyte"] => runtime.block_on(jobs::gigabyte()),
         ["usage"] => runtime.block_on(usage::measure()),
@@ -62,6 +68,7 @@ fn main() {
         _ => runtime.block_on(async {
             measure().await;
             usage::measure().await;
+            arrivals::measure().await;
             jobs::measure().await;
             ai::measure(AI_ROUND).await;
         }),
