@@ -175,7 +175,7 @@ impl App {
             settings.identity_endpoint.clone(),
             settings.identity_client_id.clone(),
         ));
-        let arm = ArmClient::new(http.clone(), &settings, Arc::clone(&identity));
+        let arm = ArmClient::new(http.clone(), &settings, Arc::clone(&identity), Arc::clone(&clock));
         let ai = match deployments(&settings, &catalogue)? {
             Some(list) => Some(AiClient::new(settings.ai_keys.clone(), list, Arc::clone(&identity))?),
             None => None,

@@ -4,24 +4,27 @@
 //! UNVERIFIED: that Resource Graph lists customers' applications for an identity that the plan authorises; where it does
 //! not, only applications of which at least one notification came are known.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::Retryable as _;
 use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::model::heard::Plan;
 use super::model::wire;
-use crate::foundation::managed_identity::ManagedIdentity;
+use crate::foundation::clock::Clock;
+use crate::foundation::managed_identity::{ManagedIdentity, Token};
 use crate::foundation::outbound::{Patience, retry_after};
 use crate::foundation::settings::Settings;
 
 const API_VERSION: &str = "2021-07-01";
 const GRAPH_VERSION: &str = "2022-10-01";
 const QUERY: &str = "resources | where type =~ 'microsoft.solutions/applications' | project id, name, type, location, kind, plan, properties | order by id asc";
+const SILENT: SignedDuration = SignedDuration::from_secs(30);
 const PAGE: usize = 1_000;
 /// Nobody sells this many; a service that always answers "more" must not hold us.
 const MOST_PAGES: usize = 100;
@@ -64,6 +67,9 @@ pub struct ArmClient {
     /// What the token is for.
     audience: String,
     identity: Arc<ManagedIdentity>,
+    clock: Arc<dyn Clock>,
+    /// Until when nobody waits for an identity that did not answer.
+    without_identity: Mutex<Option<Timestamp>>,
 }
 
 #[derive(Deserialize)]
@@ -107,9 +113,21 @@ fn refusal(status: StatusCode, body: &[u8]) -> (String, String) {
 }
 
 impl ArmClient {
-    pub fn new(http: reqwest::Client, settings: &Settings, identity: Arc<ManagedIdentity>) -> Self {
+    pub fn new(
+        http: reqwest::Client,
+        settings: &Settings,
+        identity: Arc<ManagedIdentity>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let audience = format!("{}/", settings.cloud.arm_url());
-        Self { http, base: settings.managed_apps.arm_url.clone(), audience, identity }
+        Self {
+            http,
+            base: settings.managed_apps.arm_url.clone(),
+            audience,
+            identity,
+            clock,
+            without_identity: Mutex::default(),
+        }
     }
 
     /// For the test of our own address.
@@ -155,13 +173,25 @@ impl ArmClient {
         Ok(found)
     }
 
+    /// Where no identity answers, a whole fleet must not wait for it one by one.
+    async fn token(&self) -> Result<Token, Unavailable> {
+        let now = self.clock.now();
+        let until = *self.without_identity.lock().unwrap_or_else(PoisonError::into_inner);
+        if until.is_some_and(|until| now < until) {
+            return Err(Unavailable { said: "the managed identity did not answer moments ago".into(), wait: None });
+        }
+        let token = self.identity.token(&self.audience).await;
+        let silent = token.is_err().then(|| now + SILENT);
+        *self.without_identity.lock().unwrap_or_else(PoisonError::into_inner) = silent;
+        token.map_err(|error| Unavailable { said: error.to_string(), wait: None })
+    }
+
     /// Asks until there is an answer that says something.
     async fn ask(
         &self,
         request: impl Fn(&reqwest::Client) -> reqwest::RequestBuilder,
     ) -> Result<(StatusCode, Vec<u8>), Unavailable> {
-        let token = self.identity.token(&self.audience).await;
-        let token = token.map_err(|error| Unavailable { said: error.to_string(), wait: None })?;
+        let token = self.token().await?;
         let once = || async {
             let unavailable = |error: reqwest::Error| Unavailable { said: error.without_url().to_string(), wait: None };
             let sent = request(&self.http).bearer_auth(token.secret.expose()).send().await.map_err(unavailable)?;

@@ -379,6 +379,7 @@ async fn where_azure_does_not_let_us_read_notifications_count_and_silence_is_tol
 async fn trouble_of_azure_is_waited_for_and_an_application_that_does_not_exist_ends() {
     let (app, _folder) = start(&[]).await;
     app.simulator.faults().arm_down(true);
+    app.simulator.faults().identity_down(true);
     app.simulator
         .managed_apps()
         .deploy(Deployment { kind: AppKind::ServiceCatalog, ..Deployment::named("shop") })
@@ -388,6 +389,10 @@ async fn trouble_of_azure_is_waited_for_and_an_application_that_does_not_exist_e
     app.drain().await;
     let (application, _) = only(&app).await;
     assert_eq!((application.confirmation, application.asked), (Confirmation::Open, None));
+    app.simulator.faults().identity_down(false);
+    app.clock.advance(SignedDuration::from_mins(3));
+    app.drain().await;
+    assert_eq!(only(&app).await.0.asked, None, "there is a token, and nobody who takes it");
     app.simulator.faults().arm_down(false);
     app.settle().await;
     let (application, _) = only(&app).await;

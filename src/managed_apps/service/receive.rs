@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::look;
 use crate::app::App;
@@ -11,6 +11,8 @@ use crate::managed_apps::model::heard::Heard;
 use crate::managed_apps::model::wire;
 use crate::managed_apps::repo::{self, Application, Unread};
 
+/// What an address may show as it is (RFC 3986, "unreserved").
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// The row should be there before the message is worked on.
 const AFTER_ANSWER: Duration = Duration::from_secs(1);
 /// What of an unreadable body is kept.
@@ -52,7 +54,7 @@ pub async fn receive(app: &App, body: &[u8]) -> Result<Heard, Problem> {
 /// The address to enter in Partner Center or in the definition, without `/resource`, which Azure adds; None without a secret.
 pub fn notification_address(app: &App) -> Option<String> {
     let secret = app.settings.managed_apps.secrets.first()?;
-    let sig = utf8_percent_encode(secret.expose(), NON_ALPHANUMERIC);
+    let sig = utf8_percent_encode(secret.expose(), RESERVED);
     Some(app.settings.absolute(&format!("/marketplace/managed-app?sig={sig}")))
 }
 
