@@ -198,6 +198,21 @@ pub async fn erase(app: &App, subscription: SubscriptionId, erasure: &Erasure) -
     Ok(changed)
 }
 
+/// Takes the maker of keys out of those that they made; the keys go on working.
+pub async fn erase_maker(
+    app: &App,
+    subscription: SubscriptionId,
+    email: &str,
+    erasure: &Erasure,
+) -> Result<usize, StoreError> {
+    let mut changed = 0;
+    for key in list(app, subscription).await?.iter().filter(|key| key.created_by.eq_ignore_ascii_case(email)) {
+        changed += store::erase(&*app.rows, KEYS, &key.prefix, RowRange::all(), erasure).await?;
+        app.api_keys.forget(&key.prefix);
+    }
+    Ok(changed)
+}
+
 async fn load(app: &App, prefix: &str) -> Result<Option<(StoredKey, Etag)>, StoreError> {
     match store::load(&*app.rows, KEYS, prefix, ROW).await {
         // Whatever a caller sends as a key.

@@ -112,6 +112,13 @@ fn refusal(status: StatusCode, body: &[u8]) -> (String, String) {
     (text("code"), said.chars().take(LONGEST_SAID).collect())
 }
 
+/// Whether a 404 is about the application. A subscription that is not found is one that we may not see; no code, or one about
+/// the request, comes from an address that is not Azure's: it must not end every application at once.
+fn says_gone(code: &str) -> bool {
+    let ours = ["SubscriptionNotFound", "InvalidResourceType", "InvalidResourceNamespace", "NoRegisteredProviderFound"];
+    !code.is_empty() && !ours.contains(&code)
+}
+
 impl ArmClient {
     pub fn new(
         http: reqwest::Client,
@@ -145,8 +152,7 @@ impl ArmClient {
                 Ok(resource) => Ok(Answer::Found(resource.into())),
                 Err(error) => Err(Unavailable { said: format!("the resource can not be read: {error}"), wait: None }),
             },
-            // A subscription that is not found is one that we may not see.
-            StatusCode::NOT_FOUND if code != "SubscriptionNotFound" => Ok(Answer::Gone),
+            StatusCode::NOT_FOUND if says_gone(&code) => Ok(Answer::Gone),
             _ => Ok(Answer::Denied(said)),
         }
     }

@@ -20,7 +20,7 @@ pub use client::ArmClient;
 pub use model::application::{Effect, Instance, State};
 pub use model::attention::Attention;
 pub use model::heard::{ApplicationKey, Heard};
-pub use repo::{Application, Confirmation, Unread};
+pub use repo::{Application, Confirmation, Unread, erase};
 pub use service::look::look;
 pub use service::queries::{Detail, Line, detail, fleet, set_customer, unread};
 pub use service::receive::{notification_address, send_test};

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::model::application::{Instance, Story};
 use super::model::heard::{ApplicationKey, Heard};
 use crate::app::App;
+use crate::foundation::erasure::Erasure;
 use crate::foundation::ids::TenantId;
 use crate::store::{self, Etag, RowRange, StoreError, Table, Write, newest_first};
 
@@ -146,4 +147,17 @@ pub async fn keep_unread(app: &App, unread: &Unread) -> Result<(), StoreError> {
 pub async fn unread(app: &App) -> Result<Vec<Unread>, StoreError> {
     let page = app.rows.query(UNREAD, ALL, &RowRange::all(), MOST_UNREAD).await?;
     page.rows.iter().map(store::decode).collect()
+}
+
+/// Takes a person out of Azure's reasons, which like to name whoever deployed. What was heard goes first: the row of the
+/// application is made from it.
+pub async fn erase(app: &App, erasure: &Erasure) -> Result<usize, StoreError> {
+    let mut changed = 0;
+    for application in applications(app).await? {
+        changed += store::erase(&*app.rows, HEARD, application.key.as_str(), RowRange::all(), erasure).await?;
+    }
+    for table in [APPS, UNREAD] {
+        changed += store::erase(&*app.rows, table, ALL, RowRange::all(), erasure).await?;
+    }
+    Ok(changed)
 }

@@ -4,8 +4,9 @@
 //! themselves; each capability knows its own and takes a person out of them ([`crate::foundation::erasure`]).
 //!
 //! How data flows: a request is a row with the e-mail address and a pseudonym made at random; a message names it. Whoever
-//! receives it goes through leads, subscriptions, API keys, callbacks and sessions. Everything may run twice: what is taken
-//! out is not found again. A subscription that still lives keeps its people, because it has to be served and Microsoft tells
+//! receives it goes through leads, subscriptions, API keys, callbacks, Azure's reasons in managed applications, and sessions.
+//! Everything may run twice: what is taken out is not found again. Who neither bought nor uses a subscription and acted on it
+//! is found by the keys that they made; entries of its timeline name them by object id, which the address does not tell. A subscription that still lives keeps its people, because it has to be served and Microsoft tells
 //! us of them each hour; the request waits for its end, and a timer looks every day. When nothing is left, the request itself
 //! forgets the address. Usage and money have no people in them and stay as they are.
 //!

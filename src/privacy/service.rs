@@ -16,7 +16,7 @@ use crate::foundation::ids::{ObjectId, PrivacyId};
 use crate::foundation::problem::Problem;
 use crate::identity::{self, api_keys};
 use crate::store::StoreError;
-use crate::{fulfillment, leads};
+use crate::{fulfillment, leads, managed_apps};
 
 const QUEUE: &str = "privacy";
 
@@ -81,12 +81,18 @@ pub async fn requests(app: &App) -> Result<Vec<Request>, StoreError> {
 /// Goes through everything once. What it takes out is not found again, so it may run twice and die anywhere.
 pub async fn work(app: &App, id: &PrivacyId) -> Result<(), Problem> {
     let Some((mut request, etag)) = repo::request(app, id).await? else { return Ok(()) };
-    let Some(email) = request.email.clone() else { return Ok(()) };
+    // Done, but whoever did it may have died before the store forgot.
+    let Some(email) = request.email.clone() else { return Ok(app.rows.forget().await?) };
     let subscriptions = fulfillment::privacy::of_person(app, &email).await?;
     let ids = fulfillment::privacy::object_ids(&subscriptions, &email);
     let mut erasure = ids.iter().fold(Erasure::new(&request.token, &email), |erasure, id| erasure.object_id(id.0));
     for name in fulfillment::privacy::names(app, &subscriptions, &ids).await? {
         erasure = erasure.string(&name);
+    }
+    request.rows += managed_apps::erase(app, &erasure).await?;
+    // Anybody of a tenant can make keys, and they name their maker.
+    for id in fulfillment::privacy::all(app).await? {
+        request.rows += api_keys::erase_maker(app, id, &email, &erasure).await?;
     }
     request.leads += leads::privacy::erase(app, &email, &erasure).await?;
     let (ended, living): (Vec<_>, Vec<_>) = subscriptions.into_iter().partition(fulfillment::privacy::has_ended);

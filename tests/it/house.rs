@@ -55,7 +55,18 @@ fn rooms_import_only_in_the_directions_of_the_design() {
         ("leads", &["leads", "callbacks", "fulfillment", "identity", "app", "store", "queue", "foundation"]),
         (
             "privacy",
-            &["privacy", "leads", "callbacks", "fulfillment", "identity", "app", "store", "queue", "foundation"],
+            &[
+                "privacy",
+                "leads",
+                "managed_apps",
+                "callbacks",
+                "fulfillment",
+                "identity",
+                "app",
+                "store",
+                "queue",
+                "foundation",
+            ],
         ),
         ("ai", &["ai", "metering", "fulfillment", "identity", "app", "store", "foundation"]),
         (

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::SignedDuration;
+use mediagenie::callbacks::{self, Owner};
 use mediagenie::managed_apps::{self, Application, Attention, Confirmation, State};
 use mediagenie::simulator::managed_apps::{AppKind, Deployment, Ending, IdSpelling};
 use mediagenie::simulator::{ManagedApp, Person};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::callbacks::endpoint;
 use crate::support::app::{NOTIFICATION_SECRET, PUBLISHER_KEY, TestApp};
 use crate::support::gate::Act;
+use crate::support::receiver::Receiver;
 
 const SPEECH: &str = "speech_minutes";
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -436,4 +439,120 @@ async fn staff_see_the_fleet_and_one_application_and_try_the_address() {
     let reader = app.signed_in(&Person::staff_reader()).await;
     assert!(!reader.get("/publisher/managed-apps").await.says("sig="), "the secret is for those who may act");
     assert_eq!(reader.get("/publisher/managed-apps/uri-00000000000000000000000000000000").await.status, 404);
+}
+
+#[tokio::test]
+async fn looking_again_at_a_name_that_was_used_twice_changes_nothing_of_whose_usage_it_is() {
+    let (app, _folder) = start(&[]).await;
+    let azure = app.simulator.managed_apps();
+    let first = azure.deploy(Deployment::named("shop")).unwrap();
+    app.settle().await;
+    azure.delete(&first.application_id, Ending::Succeeds).unwrap();
+    app.settle().await;
+    azure.deploy(Deployment::named("shop")).unwrap();
+    app.settle().await;
+    // Whoever looks may die at any write, and usage comes at any time: the address must not go through the first life.
+    let seen = Arc::new(AtomicUsize::new(0));
+    let writes = Arc::clone(&seen);
+    app.gate.next(Act::Fail, move |table, _| {
+        writes.fetch_add(usize::from(table.0 == "UsageAliases"), Ordering::Relaxed);
+        false
+    });
+    app.fire("CompareManagedApps").await;
+    assert_eq!(seen.load(Ordering::Relaxed), 0, "nothing has changed, so no alias is written");
+}
+
+#[tokio::test]
+async fn two_lives_in_one_ledger_that_was_registered_by_address_do_not_take_turns_in_ending_it() {
+    let (app, _folder) = start(&[]).await;
+    let azure = app.simulator.managed_apps();
+    let first = azure.deploy(Deployment::named("shop")).unwrap();
+    let body = json!({ "resource_uri": first.application_id, "plan": "metered" });
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let at = app.url("/api/usage/managed-apps");
+    assert_eq!(http.post(at).bearer_auth(PUBLISHER_KEY).json(&body).send().await.unwrap().status(), 200);
+    app.settle().await;
+    azure.delete(&first.application_id, Ending::Succeeds).unwrap();
+    app.settle().await;
+    azure.deploy(Deployment::named("shop")).unwrap();
+    app.settle().await;
+    let by_uri = json!({ "id": "a", "resource_uri": first.application_id, "dimension": SPEECH, "quantity": 11 });
+    assert_eq!(record(&app, &by_uri).await.0, 201);
+    let seen = Arc::new(AtomicUsize::new(0));
+    let writes = Arc::clone(&seen);
+    app.gate.next(Act::Fail, move |table, rows| {
+        let terms = table.0 == "Usage" && rows.iter().any(|row| row.key() == "head:terms");
+        writes.fetch_add(usize::from(terms), Ordering::Relaxed);
+        false
+    });
+    app.fire("CompareManagedApps").await;
+    assert_eq!(seen.load(Ordering::Relaxed), 0, "the ledger of what lives is not ended and begun again");
+}
+
+#[tokio::test]
+async fn an_application_that_lives_again_days_after_its_deletion_is_found_though_nothing_was_told() {
+    for kind in [AppKind::MarketPlace, AppKind::ServiceCatalog] {
+        let (app, _folder) = start(&[]).await;
+        let azure = app.simulator.managed_apps();
+        let first = azure.deploy(Deployment { kind, ..Deployment::named("shop") }).unwrap();
+        app.settle().await;
+        azure.delete(&first.application_id, Ending::Succeeds).unwrap();
+        app.settle().await;
+        app.clock.advance(HOUR * 48);
+        app.fire("CompareManagedApps").await;
+        azure.deploy(Deployment { kind, ..Deployment::named("shop") }).unwrap();
+        for _ in 0..2 {
+            azure.settle();
+            for lost in azure.pending() {
+                azure.drop_notification(lost.id);
+            }
+            app.clock.advance(HOUR);
+        }
+        app.fire("CompareManagedApps").await;
+        app.settle().await;
+        let (application, _) = only(&app).await;
+        assert_eq!((application.instances.len(), application.present().unwrap().state), (2, State::Active), "{kind:?}");
+        let lines = managed_apps::detail(&app.host.app, &application.key).await.unwrap().unwrap().lines.len();
+        app.clock.advance(HOUR);
+        app.fire("CompareManagedApps").await;
+        let again = managed_apps::detail(&app.host.app, &application.key).await.unwrap().unwrap().lines.len();
+        assert_eq!(lines, again, "{kind:?}: nothing more is found");
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_azure_that_is_wrong_ends_no_application() {
+    let (mut app, folder) = start(&[]).await;
+    let shop = app.simulator.managed_apps().deploy(Deployment::named("shop")).unwrap();
+    app.settle().await;
+    let catalogue = folder.path().join("catalogue.json");
+    for wrong in ["/arm/nowhere", "/nowhere"] {
+        let url = format!("{}{wrong}", app.simulator.config().arm_url.replace("/arm", ""));
+        app = app.restart_with(&[("CATALOGUE_FILE", catalogue.to_str().unwrap()), ("ARM_URL", &url)]).await;
+        app.clock.advance(HOUR);
+        app.fire("CompareManagedApps").await;
+        let (application, attention) = only(&app).await;
+        assert_eq!(
+            (application.present().unwrap().state, attention),
+            (State::Active, vec![Attention::Denied]),
+            "{wrong}"
+        );
+        let used = json!({ "id": wrong, "resource_id": shop.resource_usage_id, "dimension": SPEECH, "quantity": 1 });
+        assert_eq!(record(&app, &used).await.0, 201);
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_long_ago_is_not_told_again_each_month() {
+    let receiver = Receiver::start().await;
+    let (app, _folder) = start(&[("FETCH_PRIVATE_HOSTS", &receiver.host)]).await;
+    endpoint(&app, &Owner::Publisher, &receiver.url("/hook"), &["managed_app.changed"]).await;
+    app.simulator.managed_apps().deploy(Deployment::named("shop")).unwrap();
+    app.settle().await;
+    assert!(!receiver.take().is_empty());
+    app.clock.advance(callbacks::KEPT + HOUR * 48);
+    app.fire("ExpireCallbacks").await;
+    app.fire("CompareManagedApps").await;
+    app.settle().await;
+    assert_eq!(receiver.take().len(), 0, "an old change is told again");
 }

@@ -2,17 +2,19 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use jiff::SignedDuration;
 use mediagenie::foundation::ids::SubscriptionId;
 use mediagenie::identity::{KeyTerms, api_keys};
 use mediagenie::leads;
-use mediagenie::simulator::{Action, Lead, Person};
+use mediagenie::simulator::{Action, Lead, Person, PurchaseOptions};
 use serde_json::Value;
 
 use crate::support::app::TestApp;
 use crate::support::browser::Page;
+use crate::support::gate::Act;
 
 const SPEECH: &str = "speech_minutes";
 const HERE: &str = "/publisher/privacy";
@@ -213,4 +215,101 @@ async fn only_administrators_see_and_erase_and_what_is_wrong_is_told() {
     let (admin, found) = find(&app, "nobody@contoso.example").await;
     let page = admin.submit(&found, &format!("{HERE}/erase"), &[]).await;
     assert!(page.says("it was not confirmed") && page.says("No request yet"), "{}", page.body);
+}
+
+async fn erase(app: &TestApp, email: &str) {
+    let (admin, found) = find(app, email).await;
+    admin.submit(&found, &format!("{HERE}/erase"), &[("confirm", "yes")]).await;
+    app.settle().await;
+}
+
+#[tokio::test]
+async fn an_address_that_ends_or_begins_with_another_ones_is_somebody_elses() {
+    let app = TestApp::start().await;
+    let address = leads::create_address(&app.host.app, "mediagenie", "MediaGenie").await.unwrap();
+    let address = leads::url(&app.host.app, &address.keys[0].key);
+    for other in ["joann@contoso.example", "ann@contoso.example.au"] {
+        send(&app, &address, &Lead::raw(format!("{{broken \"{other}\""))).await;
+    }
+    send(&app, &address, &Lead::raw("{broken: ann@contoso.example.")).await;
+    app.settle().await;
+    erase(&app, "ann@contoso.example").await;
+    for other in ["joann@contoso.example", "ann@contoso.example.au"] {
+        assert!(!files_with(app.folder.path(), other).is_empty(), "{other} did not ask for it");
+    }
+    assert_eq!(files_with(app.folder.path(), "broken: ann@"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn somebody_who_neither_bought_nor_uses_a_subscription_and_made_keys_of_it_is_taken_out_of_them() {
+    let app = TestApp::start().await;
+    let (id, _) = app.buy("metered", None).await;
+    let carl = Person::contoso_colleague();
+    let subscription = SubscriptionId(id);
+    api_keys::create(&app.host.app, subscription, "ci", &carl.email, KeyTerms::default()).await.unwrap();
+    erase(&app, &carl.email).await;
+    app.host.app.rows.forget().await.unwrap();
+    assert_eq!(files_with(app.folder.path(), &carl.email), Vec::<String>::new());
+    assert_eq!(api_keys::list(&app.host.app, subscription).await.unwrap().len(), 1, "the key goes on");
+}
+
+#[tokio::test]
+async fn azures_reasons_that_name_a_person_lose_them() {
+    let app = TestApp::start().await;
+    let uri = "/subscriptions/37f9dea2-4345-438f-b0bd-03d40d28c7e0/resourceGroups/rg/providers/Microsoft.Solutions/applications/shop";
+    let said = "The client 'live.com#ann@contoso.example' with object id 'x' does not have authorization";
+    let body = serde_json::json!({
+        "eventType": "PUT", "provisioningState": "Failed", "eventTime": app.now().to_string(), "applicationId": uri,
+        "error": { "code": "AuthorizationFailed", "message": said, "details": [{ "code": "x", "message": said }] },
+    });
+    assert_eq!(app.simulator.managed_apps().send_raw(&body).await, Ok(200));
+    let mut rubbish = body.clone();
+    rubbish["eventTime"] = "soon".into();
+    assert_eq!(app.simulator.managed_apps().send_raw(&rubbish).await, Ok(400));
+    app.settle().await;
+    assert!(!files_with(app.folder.path(), "ann@contoso.example").is_empty());
+    erase(&app, "ann@contoso.example").await;
+    app.fire("CompareManagedApps").await;
+    app.settle().await;
+    app.host.app.rows.forget().await.unwrap();
+    assert_eq!(files_with(app.folder.path(), "ann@contoso.example"), Vec::<String>::new());
+    let fleet = mediagenie::managed_apps::fleet(&app.host.app).await.unwrap();
+    assert_eq!(fleet[0].0.present().unwrap().error.as_ref().unwrap().code, "AuthorizationFailed");
+}
+
+#[tokio::test]
+async fn an_erasure_that_dies_at_any_write_leaves_nothing_of_a_personal_account() {
+    for stop in 0.. {
+        let app = TestApp::start().await;
+        let petra = Person::personal();
+        let bought = app.purchase_by(&petra, "metered", None, PurchaseOptions::default());
+        let browser = crate::support::browser::Browser::new(&app.address).of(&petra);
+        let landing = browser.get(&bought.landing_url).await;
+        browser.submit(&landing, "/marketplace/landing", &[]).await;
+        app.settle().await;
+        app.simulator.act(bought.subscription_id, Action::Unsubscribe).unwrap();
+        app.settle().await;
+        let (admin, found) = find(&app, &petra.email).await;
+        let seen = Arc::new(AtomicUsize::new(0));
+        let writes = Arc::clone(&seen);
+        app.gate.next(Act::Fail, move |table, _| {
+            let counts = table.0.starts_with("Subscription") || table.0 == "PrivacyRequests";
+            // The first one is the request itself.
+            counts && writes.fetch_add(1, Ordering::Relaxed) == stop + 1
+        });
+        admin.submit(&found, &format!("{HERE}/erase"), &[("confirm", "yes")]).await;
+        app.settle().await;
+        let ended = seen.load(Ordering::Relaxed) <= stop + 1;
+        app.gate.next(Act::Fail, |_, _| false);
+        app.fire("KeepPrivacy").await;
+        app.settle().await;
+        app.host.app.rows.forget().await.unwrap();
+        for text in [petra.email.as_str(), &petra.object_id.to_string()] {
+            assert_eq!(files_with(app.folder.path(), text), Vec::<String>::new(), "{text}, dead at {stop}");
+        }
+        if ended {
+            assert!(stop > 3, "{stop}");
+            break;
+        }
+    }
 }

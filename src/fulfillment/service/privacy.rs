@@ -36,6 +36,19 @@ pub async fn of_person(app: &App, email: &str) -> Result<Vec<Subscription>, Stor
     }
 }
 
+/// Every subscription there is or was.
+pub async fn all(app: &App) -> Result<Vec<SubscriptionId>, StoreError> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = list(app, &ListFilter::default(), after, PAGE).await?;
+        found.extend(page.rows.iter().map(|line| line.id));
+        after = page.next;
+        if after.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
 /// The person's ids in Entra, as the subscriptions know them.
 pub fn object_ids(rows: &[Subscription], email: &str) -> Vec<ObjectId> {
     let parties = rows.iter().flat_map(|row| [&row.facts.purchaser, &row.facts.beneficiary]);

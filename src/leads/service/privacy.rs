@@ -40,12 +40,14 @@ async fn lines(app: &App, before: Option<Timestamp>) -> Result<Vec<Listed>, Stor
 /// The leads and quarantined arrivals of an e-mail address.
 async fn of(app: &App, email: &str) -> Result<(Vec<LeadId>, Vec<LeadId>), Problem> {
     let email = email.trim().to_lowercase();
+    // Only to look for the address as an erasure does.
+    let wanted = Erasure::new("", &email);
     let (mut leads, mut arrivals) = (Vec::new(), Vec::new());
     for line in lines(app, None).await? {
         if line.kind == Kind::Quarantined {
             let found = repo::arrival(app, &line.id).await?;
             let raw = found.map(|(arrival, _)| arrival.raw.bytes()).unwrap_or_default();
-            if String::from_utf8_lossy(&raw).to_lowercase().contains(&email) {
+            if wanted.text(&String::from_utf8_lossy(&raw)).is_some() {
                 arrivals.push(line.id);
             }
         } else if line.email.trim().to_lowercase() == email {

@@ -199,6 +199,11 @@ impl Instance {
             Some(told) => told == self.state,
         }
     }
+
+    /// Whether Azure is still at the deletion of which it told the end already.
+    pub fn is_leaving(&self, state: &str) -> bool {
+        self.deleted.is_some() && matches!(told(state, true), Some(State::Deleting | State::Deleted))
+    }
 }
 
 /// Azure's `provisioningState` of the resource; words that say nothing about where it is going are None.
@@ -273,7 +278,10 @@ impl Story {
                     What::Notification(event) => {
                         matches!(event, Event::PutAccepted | Event::PutSucceeded | Event::PutFailed)
                     }
-                    What::Reading(reading) => matches!(reading, Reading::Found { .. }) && id.is_some(),
+                    // What has no usage id tells lives apart by their deletion only.
+                    What::Reading(reading) => {
+                        matches!(reading, Reading::Found { .. }) && (id.is_some() || last.usage_id.is_none())
+                    }
                 };
                 if !creates {
                     return Effect::Late;
@@ -477,5 +485,13 @@ mod tests {
         fn a_whole_life_in_any_order_ends_as_it_did(shuffled in Just(life()).prop_shuffle()) {
             prop_assert_eq!(Story::of(&shuffled).instances, Story::of(&life()).instances);
         }
+    }
+
+    #[test]
+    fn what_azure_still_deletes_after_it_told_the_end_has_not_come_to_life_again() {
+        let all = [heard(Event::PutSucceeded, 1, 1), heard(Event::DeleteDeleted, 2, 1)];
+        let story = Story::of(&all);
+        let over = story.present().unwrap();
+        assert!(over.is_leaving("Deleting") && !over.is_leaving("Succeeded"));
     }
 }

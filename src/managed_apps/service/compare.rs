@@ -28,13 +28,17 @@ pub async fn compare(app: &Arc<App>) -> Result<Compared, Problem> {
     let known = repo::applications(app).await?;
     let mut report = Compared::default();
     let mut keys: Vec<_> = known.iter().map(|application| application.key.clone()).collect();
+    let mut listed = HashSet::new();
     match app.arm.applications().await {
         Ok(found) => {
             let uris: HashSet<&str> = known.iter().map(|application| application.uri.as_str()).collect();
             for found in found {
                 let Ok(uri) = Resource::uri(&found.id) else { continue };
                 let uri = uri.to_string();
-                if !uris.contains(uri.as_str()) {
+                // An address that was over may have come to life again, and nobody may have told.
+                if uris.contains(uri.as_str()) {
+                    listed.insert(uri);
+                } else {
                     keys.push(look::discovered(app, &uri, found).await?);
                     report.discovered += 1;
                 }
@@ -42,8 +46,11 @@ pub async fn compare(app: &Arc<App>) -> Result<Compared, Problem> {
         }
         Err(error) => tracing::warn!(%error, "Azure's list of applications can not be read"),
     }
-    let mut looks =
-        stream::iter(keys).map(|key| async move { (look::look(app, &key).await, key) }).buffer_unordered(PARALLEL);
+    let listed: HashSet<_> = known.iter().filter(|known| listed.contains(&known.uri)).map(|known| &known.key).collect();
+    let looks = keys.into_iter().map(|key| (listed.contains(&key), key));
+    let mut looks = stream::iter(looks)
+        .map(|(listed, key)| async move { (look::look_at(app, &key, listed).await, key) })
+        .buffer_unordered(PARALLEL);
     while let Some((looked, key)) = looks.next().await {
         report.looked_at += 1;
         if let Err(problem) = looked {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::callbacks::{self, EventKind, Owner};
@@ -27,6 +28,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(120);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// What was deleted so long ago is not asked for any more.
 const OVER: SignedDuration = SignedDuration::from_hours(24);
+/// Changes are told for so long after them; well below the time for which callbacks remember.
+const TOLD_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How often the row is written when others write it, too.
 const ROUNDS: usize = 6;
 
@@ -45,12 +48,17 @@ pub async fn request(app: &App, key: &ApplicationKey, delay: Duration) -> Result
 /// Brings an application up to date. It may run twice at the same time and die anywhere: what was heard is never changed, the
 /// row is written on condition, and what others are told depends on the row alone.
 pub async fn look(app: &Arc<App>, key: &ApplicationKey) -> Result<(), Problem> {
+    look_at(app, key, false).await
+}
+
+/// The same; `listed`: Azure's list has it just now, so it is asked for however long it has been over.
+pub async fn look_at(app: &Arc<App>, key: &ApplicationKey, listed: bool) -> Result<(), Problem> {
     for round in 1.. {
         let Some((mut application, etag)) = repo::application(app, key).await? else { return Ok(()) };
         let (mut all, mut story) = repo::story(app, key).await?;
         let Some(last) = all.last() else { return Ok(()) };
         application.shown.clone_from(&last.shown);
-        let again = ask(app, &mut application, &mut all, &mut story).await?;
+        let again = ask(app, &mut application, &mut all, &mut story, listed).await?;
         application.instances = story.instances;
         meter(app, &mut application).await?;
         match repo::save(app, &application, etag).await {
@@ -73,6 +81,7 @@ async fn ask(
     application: &mut Application,
     all: &mut Vec<Heard>,
     story: &mut Story,
+    listed: bool,
 ) -> Result<Option<Duration>, StoreError> {
     let now = app.clock.now();
     let Some(present) = story.present() else { return Ok(None) };
@@ -80,7 +89,7 @@ async fn ask(
         application.confirmation = Confirmation::NoAccess;
         return Ok(None);
     }
-    if present.deleted.is_some_and(|deleted| now.duration_since(deleted) > OVER) {
+    if !listed && present.deleted.is_some_and(|deleted| now.duration_since(deleted) > OVER) {
         return Ok(None);
     }
     let answer = match app.arm.application(&application.uri).await {
@@ -142,7 +151,8 @@ fn tells_nothing_new(present: &Instance, found: &Found) -> bool {
     let same_life = found.usage_id.is_none() || present.usage_id.is_none() || found.usage_id == present.usage_id;
     let known = found.usage_id.is_none() || present.usage_id.is_some();
     let same_plan = found.plan.is_none() || present.since.is_none() || found.plan.as_ref() == present.plan();
-    present.deleted.is_none() && same_life && known && same_plan && present.agrees(&found.state)
+    present.is_leaving(&found.state)
+        || present.deleted.is_none() && same_life && known && same_plan && present.agrees(&found.state)
 }
 
 /// What Azure answered, as a row like a notification's.
@@ -196,24 +206,24 @@ pub async fn discovered(app: &App, uri: &str, found: Found) -> Result<Applicatio
 async fn meter(app: &Arc<App>, application: &mut Application) -> Result<(), Problem> {
     let uri = Resource::uri(&application.uri).map_err(Problem::internal)?;
     application.unmetered_plan = false;
-    for instance in &application.instances {
-        let (Some(since), Some(usage_id)) = (instance.since, instance.usage_id) else { continue };
-        let mut plans: Vec<(Timestamp, String)> = Vec::new();
-        for (from, plan) in &instance.plans {
-            if plans.last().is_none_or(|(_, last)| *last != plan.name) {
-                plans.push(((*from).max(since), plan.name.clone()));
-            }
-        }
-        if plans.is_empty() {
+    let lives: Vec<Life<'_>> = application.instances.iter().filter_map(Life::of).collect();
+    let mut resources = Vec::with_capacity(lives.len());
+    for (index, life) in lives.iter().enumerate() {
+        // The address belongs to the last life alone.
+        let present = index + 1 == lives.len();
+        resources.push(metering::link_managed_app(app, life.usage_id, &uri, present).await?);
+    }
+    for (index, (life, resource)) in lives.iter().zip(&resources).enumerate() {
+        // A ledger that was registered by the address has all lives in it: what holds of the last one holds.
+        if resources[index + 1..].contains(resource) {
             continue;
         }
-        let resource = metering::link_managed_app(app, usage_id, &uri).await?;
-        let known = ManagedApp { plans: &plans, ended: instance.ending };
-        let dimensions = metering::register_managed_app(app, &resource, &known).await?;
-        application.unmetered_plan = !dimensions && instance.ending.is_none();
-        if instance.ending.is_some() {
+        let known = ManagedApp { plans: &life.plans, ended: life.instance.ending };
+        let dimensions = metering::register_managed_app(app, resource, &known).await?;
+        application.unmetered_plan = !dimensions && life.instance.ending.is_none();
+        if life.instance.ending.is_some() {
             // What can not be sent now is sent by the timer.
-            if let Err(error) = metering::look(app, &resource).await {
+            if let Err(error) = metering::look(app, resource).await {
                 tracing::warn!(application = %application.key, %error, "the usage of an ended application was not sent yet");
             }
         }
@@ -221,9 +231,33 @@ async fn meter(app: &Arc<App>, application: &mut Application) -> Result<(), Prob
     Ok(())
 }
 
+/// A life whose usage can be recorded.
+struct Life<'a> {
+    instance: &'a Instance,
+    usage_id: Uuid,
+    plans: Vec<(Timestamp, String)>,
+}
+
+impl<'a> Life<'a> {
+    fn of(instance: &'a Instance) -> Option<Self> {
+        let (since, usage_id) = (instance.since?, instance.usage_id?);
+        let mut plans: Vec<(Timestamp, String)> = Vec::new();
+        for (from, plan) in &instance.plans {
+            if plans.last().is_none_or(|(_, last)| *last != plan.name) {
+                plans.push(((*from).max(since), plan.name.clone()));
+            }
+        }
+        (!plans.is_empty()).then_some(Self { instance, usage_id, plans })
+    }
+}
+
 /// Tells the publisher's own systems of the last change, once however often it is called.
 async fn announce(app: &App, application: &Application) -> Result<(), Problem> {
     let Some(present) = application.present() else { return Ok(()) };
+    // Callbacks forget in time what they told, and would tell it again.
+    if app.clock.now().duration_since(present.changed) > TOLD_WITHIN {
+        return Ok(());
+    }
     let data = json!({
         "application": application.shown, "key": application.key, "state": present.state.name(),
         "usage_id": present.usage_id, "plan": present.plan(), "at": present.changed,

@@ -136,8 +136,13 @@ pub async fn canonical(app: &App, resource: &Resource) -> Result<Resource, Store
 }
 
 /// Makes a usage id and an address one resource: that of the usage id, unless the address has a ledger already. An address
-/// that came to life again under another usage id belongs to that one from now on.
-pub async fn link_managed_app(app: &App, usage_id: Uuid, uri: &Resource) -> Result<Resource, StoreError> {
+/// that came to life again under another usage id belongs to that one from now on; only the `present` life takes it.
+pub async fn link_managed_app(
+    app: &App,
+    usage_id: Uuid,
+    uri: &Resource,
+    present: bool,
+) -> Result<Resource, StoreError> {
     let id = Resource::UsageId(usage_id);
     if let Some(known) = repo::alias(app, &id.key()).await? {
         return Ok(known);
@@ -146,7 +151,7 @@ pub async fn link_managed_app(app: &App, usage_id: Uuid, uri: &Resource) -> Resu
         repo::save_alias(app, &id.key(), uri).await?;
         return Ok(uri.clone());
     }
-    if repo::alias(app, &uri.key()).await?.as_ref() != Some(&id) {
+    if present && repo::alias(app, &uri.key()).await?.as_ref() != Some(&id) {
         repo::save_alias(app, &uri.key(), &id).await?;
     }
     Ok(id)
