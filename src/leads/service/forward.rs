@@ -103,6 +103,9 @@ async fn try_it(app: &App, configured: &Configured, mut forward: Forward, etag: 
     };
     // As it is now that nobody else is at it: so no older revision follows a newer one.
     let (record, _) = existing(app, &forward.lead).await?;
+    if !record.is_forwarded() {
+        return let_go(app, &line, forward, etag).await;
+    }
     let left = forward.held.map_or(SignedDuration::ZERO, |held| held.duration_since(app.clock.now()));
     let outcome = if left > HELD / 2 {
         deliver(configured, &record, forward.receipt.as_ref()).await
@@ -111,6 +114,23 @@ async fn try_it(app: &App, configured: &Configured, mut forward: Forward, etag: 
     };
     forward.tell(outcome, record.lead.revision, byte(app), app.clock.now());
     settle(app, &line, &forward, etag).await
+}
+
+/// Somebody said just now that it goes to nobody: it waits until that is taken back, as in [`attempt`].
+async fn let_go(app: &App, line: &Open, mut forward: Forward, etag: Etag) -> Result<(), Problem> {
+    forward.held = None;
+    match repo::save_forward(app, &forward, etag).await {
+        Ok(_) => {}
+        Err(StoreError::Precondition) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    repo::close(app, line).await?;
+    // Whoever took it back meanwhile saw that somebody was at it, and left the rest to us.
+    let (record, _) = existing(app, &forward.lead).await?;
+    if record.is_forwarded() {
+        wake(app, &record, &forward.destination).await?;
+    }
+    Ok(())
 }
 
 async fn deliver(configured: &Configured, record: &Record, before: Option<&Receipt>) -> Result<Receipt, DeliveryError> {
