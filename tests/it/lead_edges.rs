@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::SignedDuration;
 use mediagenie::foundation::erasure::Erasure;
+use mediagenie::leads::destinations::DeliveryError;
 use mediagenie::leads::{self, Filter, ForwardState};
 use mediagenie::store::{Table, Write};
 
@@ -139,4 +140,43 @@ async fn a_page_that_nobody_handed_out_is_no_trouble_of_ours() {
         let (status, answer) = world.app.get_api(&format!("/api/leads?page={after}")).await;
         assert!(status < 500, "{after}: {status} {answer}");
     }
+}
+
+#[tokio::test]
+async fn of_two_leads_that_are_marked_as_duplicates_of_each_other_at_once_one_stays() {
+    let world = World::start().await;
+    let app = &world.app.host.app;
+    world.lead(&ann()).await;
+    world.lead(&ann_with("/ActionCode", "PLT")).await;
+    let [one, two] = &world.list(&Filter::default()).await[..] else { panic!() };
+    world.app.gate.next(Act::Stop, |table, _| table.0 == "Leads");
+    let (staff, second) = (staff(), async {
+        world.app.gate.arrived().await;
+        let marked = leads::mark_duplicate(app, &two.id, &one.id, &staff()).await;
+        world.app.gate.open();
+        marked
+    });
+    let (first, second) = tokio::join!(leads::mark_duplicate(app, &one.id, &two.id, &staff), second);
+    assert!(second.is_ok() && first.unwrap_err().code == "invalid_duplicate");
+    assert_eq!(world.detail(&one.id).await.record.duplicate_of, None);
+    assert_eq!(world.detail(&two.id).await.record.duplicate_of.as_ref(), Some(&one.id));
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn who_has_a_lead_hears_that_nobody_may_be_contacted_although_it_refused_a_change() {
+    let world = World::start().await;
+    world.lead(&ann()).await;
+    let refused = DeliveryError::Refused { said: "the phone is wrong".into() };
+    world.crm.fail(refused.clone());
+    world.lead(&ann_with("/UserDetails/Phone", "1")).await;
+    let id = world.only().await.record.lead.id;
+    assert_eq!(world.detail(&id).await.forwards[0].state, ForwardState::NeedsAttention);
+    world.crm.take();
+    world.crm.fail(refused);
+    world.lead(&ann_with("/ActionCode", "DNC")).await;
+    world.settle().await;
+    let told = world.crm.take();
+    assert!(told.len() == 1 && told[0].0.do_not_contact, "once, and not for ever: {told:?}");
+    assert_eq!(world.detail(&id).await.forwards[0].state, ForwardState::NeedsAttention);
 }

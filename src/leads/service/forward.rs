@@ -37,6 +37,13 @@ pub async fn wake(app: &App, record: &Record, destination: &str) -> Result<(), P
                 let saved = repo::save_forward(app, &forward, etag).await.map(drop);
                 (forward, saved)
             }
+            // A refusal is somebody's to look at; but whoever has the person has to hear this, once for each revision.
+            Some((mut forward, etag)) if lead.do_not_contact && forward.is_ignorant_of(lead.revision) => {
+                forward.again(now);
+                repo::open(app, &Open::forward(&forward)).await?;
+                let saved = repo::save_forward(app, &forward, etag).await.map(drop);
+                (forward, saved)
+            }
             // On its way already: the next try takes the lead as it is then. Its line may have gone while the lead was
             // somebody's duplicate, and its message with a process.
             Some((forward, _)) if forward.turn(now) == Turn::Mine => {
