@@ -180,3 +180,13 @@ async fn who_has_a_lead_hears_that_nobody_may_be_contacted_although_it_refused_a
     assert!(told.len() == 1 && told[0].0.do_not_contact, "once, and not for ever: {told:?}");
     assert_eq!(world.detail(&id).await.forwards[0].state, ForwardState::NeedsAttention);
 }
+
+#[tokio::test]
+async fn a_lead_of_somebody_who_must_not_be_contacted_says_so_from_its_first_write() {
+    let world = World::start().await;
+    world.lead(&ann_with("/ActionCode", "DNC")).await;
+    world.post(ann().to_string()).await;
+    world.settle().await;
+    let told = world.crm.take();
+    assert!(!told.is_empty() && told.iter().all(|(lead, _)| lead.do_not_contact && lead.revision == 1), "{told:?}");
+}

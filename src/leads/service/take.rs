@@ -45,7 +45,7 @@ pub async fn take(app: &App, id: &LeadId) -> Result<(), Problem> {
             lead
         }
     };
-    count(app, &lead, &arrival, &reading, offer).await?;
+    count(app, &lead, &who, &arrival, &reading, offer).await?;
     note_contact(app, &who, &lead, &reading.action).await?;
     let Some((record, _)) = repo::lead(app, &lead).await? else {
         return Err(Problem::internal("a lead that was just written is not there"));
@@ -122,14 +122,26 @@ async fn older(app: &App, arrival: &Arrival, who: &str, action: &str) -> Result<
 }
 
 /// Counts an arrival to its lead, once; makes the lead where it is the first.
-async fn count(app: &App, id: &LeadId, arrival: &Arrival, reading: &Reading, offer: String) -> Result<(), Problem> {
+async fn count(
+    app: &App,
+    id: &LeadId,
+    who: &str,
+    arrival: &Arrival,
+    reading: &Reading,
+    offer: String,
+) -> Result<(), Problem> {
     let now = app.clock.now();
     for _ in 0..ROUNDS {
         let saved = match repo::lead(app, id).await? {
             None => {
-                let record = Record::new(id.clone(), arrival, reading, offer.clone());
-                let arrived = entry(now, What::Arrived { arrival: arrival.id.clone() });
-                repo::save_lead(app, &record, None, &[arrived], Some(&arrival.id)).await
+                let mut record = Record::new(id.clone(), arrival, reading, offer.clone());
+                let mut entries = vec![entry(now, What::Arrived { arrival: arrival.id.clone() })];
+                // From the first write on: others may have it forwarded before we come to that.
+                if !record.lead.do_not_contact && repo::is_contact_forbidden(app, who).await? {
+                    record.lead.do_not_contact = true;
+                    entries.push(entry(now, What::DoNotContact));
+                }
+                repo::save_lead(app, &record, None, &entries, Some(&arrival.id)).await
             }
             Some(_) if repo::has_counted(app, id, &arrival.id).await? => return Ok(()),
             Some((mut record, etag)) => {
