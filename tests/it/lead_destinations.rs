@@ -146,6 +146,26 @@ async fn a_person_of_whom_nothing_is_known_is_a_lead_too() {
 }
 
 #[tokio::test]
+async fn what_stands_in_for_a_blank_never_replaces_what_sales_has_found_out() {
+    let world = World::new().await;
+    let mut found_out = lead();
+    let mut lead = found_out.clone();
+    lead.person.company.clear();
+    let before = world.deliver("salesforce", &lead, None).await.unwrap();
+    assert_eq!(world.record("salesforce").fields["Company"], "unknown");
+    // Somebody of sales writes it there.
+    found_out.person.company = "Contoso of sales".into();
+    world.deliver("salesforce", &found_out, Some(&before)).await.unwrap();
+    lead.revision = 2;
+    world.deliver("salesforce", &lead, Some(&before)).await.unwrap();
+    assert_eq!(world.record("salesforce").fields["Company"], "Contoso of sales");
+    // Deleted there, it is made again as a new one is.
+    world.simulator.crm_clear();
+    world.deliver("salesforce", &lead, Some(&before)).await.unwrap();
+    assert_eq!(world.record("salesforce").fields["Company"], "unknown");
+}
+
+#[tokio::test]
 async fn values_are_made_to_fit_and_an_address_that_is_none_is_left_out() {
     let world = World::new().await;
     let mut lead = lead();
@@ -176,6 +196,8 @@ async fn that_somebody_must_not_be_contacted_is_said_and_never_taken_back() {
     let record = world.record("dynamics").fields;
     assert!(["donotemail", "donotphone", "donotbulkemail"].iter().all(|name| record[*name] == true), "{record:?}");
     assert_eq!(world.record("salesforce").fields["HasOptedOutOfEmail"], true);
+    let message = world.record("hubspot").fields["message"].to_string();
+    assert!(message.contains("DO NOT CONTACT") && message.contains("wants a trial"), "{message}");
     assert!(world.record("teams").fields["card"].to_string().contains("DO NOT CONTACT"));
     assert_eq!(world.receiver.take()[0].json()["data"]["do_not_contact"], true);
     let mail = world.mail.take().remove(0);

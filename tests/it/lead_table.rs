@@ -113,3 +113,21 @@ async fn more_rows_than_one_answer_holds_are_read_and_a_failure_in_between_loses
     let found = emails(&app).await;
     assert_eq!((found.len(), found.iter().all(|(_, arrivals)| *arrivals == 1)), (ROWS, true));
 }
+
+#[tokio::test]
+async fn a_person_who_looks_at_two_offers_is_two_leads_also_where_only_titles_tell_the_offers_apart() {
+    let Some(azurite) = Azurite::start() else { return };
+    let connection = azurite.connection_string();
+    let app = TestApp::with(&[("LEAD_TABLE_CONNECTION", connection.as_str())]).await;
+    let table = table(&azurite);
+    table.create().await.unwrap();
+    for (row, title) in [("1", "Media Genie"), ("2", "Speech Genie"), ("3", "media genie ")] {
+        let entity = json!({
+            "PartitionKey": "p", "RowKey": row, "CustomerInfo": json!({ "Email": "a@contoso.com" }).to_string(),
+            "OfferDisplayName": title, "ActionCode": "INS" });
+        table.insert::<_, Value>(entity).unwrap().await.unwrap();
+    }
+    read(&app).await;
+    let one = |arrivals| ("a@contoso.com".to_owned(), arrivals);
+    assert_eq!(emails(&app).await, [one(1), one(2)]);
+}

@@ -22,6 +22,7 @@ mod landing;
 mod lead_deaths;
 mod lead_destinations;
 mod lead_destinations_file;
+mod lead_edges;
 mod lead_table;
 mod leads;
 mod leads_pages;

@@ -12,12 +12,13 @@ use super::answer::{Answer, Caller, fields_named};
 use super::configured::Tools;
 use super::entry::Entry;
 use super::mapping::{Mapping, fit};
-use super::{DeliveryError, Destination, Receipt};
+use super::{DO_NOT_CONTACT, DeliveryError, Destination, Receipt};
 use crate::foundation::secret::Secret;
 use crate::leads::model::lead::Lead;
 
 const SYSTEM: &str = "HubSpot";
 const API: &str = "https://api.hubapi.com";
+const MESSAGE: &str = "message";
 const DEFAULT: &[(&str, &str)] = &[
     ("email", "{email}"),
     ("firstname", "{first_name}"),
@@ -26,7 +27,7 @@ const DEFAULT: &[(&str, &str)] = &[
     ("company", "{company}"),
     ("jobtitle", "{title}"),
     ("country", "{country}"),
-    ("message", "{offer_title}: {action}\n{description}"),
+    (MESSAGE, "{offer_title}: {action}\n{description}"),
 ];
 /// Of a property of the kind text; an address has less.
 const MOST: usize = 65_536;
@@ -102,7 +103,13 @@ fn properties(mut record: Map<String, Value>) -> Map<String, Value> {
 #[async_trait]
 impl Destination for HubSpot {
     async fn deliver(&self, lead: &Lead, before: Option<&Receipt>) -> Result<Receipt, DeliveryError> {
-        let properties = properties(self.mapping.record(lead));
+        let mut record = self.mapping.record(lead);
+        // Contacts have no field of their own that we may write for it.
+        if lead.do_not_contact && self.mapping.names().any(|name| name == MESSAGE) {
+            let said = record.get(MESSAGE).and_then(Value::as_str).unwrap_or_default();
+            record.insert(MESSAGE.to_owned(), format!("{DO_NOT_CONTACT}\n{said}").trim().into());
+        }
+        let properties = properties(record);
         if let Some(before) = before.filter(|before| !before.id.is_empty()) {
             let path = format!("/{}", utf8_percent_encode(&before.id, SEGMENT));
             let answer = self.send(Method::PATCH, &path, &properties).await?;

@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use http::StatusCode;
+use serde_json::{Map, Value};
 
 use super::answer::{Answer, fields_named, later};
 use super::configured::Tools;
@@ -41,6 +42,7 @@ const LIMITS: &[(&str, usize)] = &[
 ];
 /// A lead there must have both, and Microsoft promises neither.
 const REQUIRED: [&str; 2] = ["LastName", "Company"];
+const INCOMPLETE: &str = "REQUIRED_FIELD_MISSING";
 /// Refusals that are none: the day's limit, a record that somebody works on, and two requests at once that both found none.
 const PASSES: [&str; 3] = ["REQUEST_LIMIT_EXCEEDED", "UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE"];
 const REMEDY: &str = "let the run-as user of the connected app use the API, create and edit leads, and edit all fields of the mapping and the external id";
@@ -76,27 +78,46 @@ fn code(answer: &Answer) -> Option<&str> {
     answer.body[0]["errorCode"].as_str()
 }
 
-#[async_trait]
-impl Destination for Salesforce {
-    async fn deliver(&self, lead: &Lead, before: Option<&Receipt>) -> Result<Receipt, DeliveryError> {
-        let mut record = self.mapping.record(lead);
-        for name in REQUIRED {
-            record.entry(name).or_insert_with(|| "unknown".into());
-        }
-        fit(&mut record, LIMITS, "Email");
+fn stand_in(record: &mut Map<String, Value>) {
+    for name in REQUIRED {
+        record.entry(name).or_insert_with(|| "unknown".into());
+    }
+}
+
+impl Salesforce {
+    async fn upsert(&self, lead: &Lead, record: &mut Map<String, Value>) -> Result<Answer, DeliveryError> {
+        fit(record, LIMITS, "Email");
+        let record = &*record;
         let address = format!("{}/services/data/{VERSION}/sobjects/Lead/{}/{}", self.url, self.external_id, lead.id);
         let request = |http: &reqwest::Client| {
             http.patch(&address)
                 .header(http::header::ACCEPT, "application/json")
                 // A rule that only warns shall not keep leads out; one that forbids still does.
                 .header("Sforce-Duplicate-Rule-Header", "allowSave=true")
-                .json(&record)
+                .json(record)
         };
         let limited = |answer: &Answer| code(answer).is_some_and(|code| PASSES.contains(&code));
         let stale = |answer: &Answer| {
             answer.status == StatusCode::UNAUTHORIZED || answer.status == StatusCode::FORBIDDEN && !limited(answer)
         };
-        let answer = self.tokens.call(request, stale).await?;
+        self.tokens.call(request, stale).await
+    }
+}
+
+#[async_trait]
+impl Destination for Salesforce {
+    async fn deliver(&self, lead: &Lead, before: Option<&Receipt>) -> Result<Receipt, DeliveryError> {
+        let mut record = self.mapping.record(lead);
+        // What it has there is not replaced by a word that says nothing.
+        if before.is_none() {
+            stand_in(&mut record);
+        }
+        let mut answer = self.upsert(lead, &mut record).await?;
+        if before.is_some() && code(&answer) == Some(INCOMPLETE) {
+            // Deleted there: it is made anew.
+            stand_in(&mut record);
+            answer = self.upsert(lead, &mut record).await?;
+        }
         if answer.status.is_success() {
             // Older versions answer an update without a body.
             let id = answer.body["id"].as_str().map(str::to_owned).or_else(|| before.map(|before| before.id.clone()));

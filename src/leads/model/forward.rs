@@ -114,6 +114,13 @@ impl Forward {
         (self.failures, self.failing_since) = (0, None);
     }
 
+    /// Whether the destination has the lead, and nobody tries to tell it of this revision, or has tried.
+    pub fn is_ignorant_of(&self, revision: u64) -> bool {
+        matches!(self.state, State::NeedsAttention | State::GivenUp)
+            && self.sent_revision > 0
+            && self.attempts.last().is_none_or(|last| last.revision < revision)
+    }
+
     /// Ends it without a try.
     pub fn give_up(&mut self, why: &str, now: Timestamp) {
         self.remember(now, self.sent_revision, Some(why));

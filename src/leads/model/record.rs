@@ -122,6 +122,11 @@ pub fn is_do_not_contact(action: &str) -> bool {
     action.eq_ignore_ascii_case(DO_NOT_CONTACT)
 }
 
+/// What a lead is about, as a part of a key: the offer, or else its title.
+pub fn about(offer: &str, title: &str) -> String {
+    if offer.is_empty() { format!("title\n{}", title.trim().to_lowercase()) } else { offer.to_owned() }
+}
+
 /// What all leads of a person about an offer have in common, and nobody can read the person from.
 pub fn acquaintance(identity: &str, offer: &str) -> String {
     hex(&Sha256::digest(format!("{identity}\n\n{offer}")))

@@ -37,6 +37,13 @@ pub async fn wake(app: &App, record: &Record, destination: &str) -> Result<(), P
                 let saved = repo::save_forward(app, &forward, etag).await.map(drop);
                 (forward, saved)
             }
+            // A refusal is somebody's to look at; but whoever has the person has to hear this, once for each revision.
+            Some((mut forward, etag)) if lead.do_not_contact && forward.is_ignorant_of(lead.revision) => {
+                forward.again(now);
+                repo::open(app, &Open::forward(&forward)).await?;
+                let saved = repo::save_forward(app, &forward, etag).await.map(drop);
+                (forward, saved)
+            }
             // On its way already: the next try takes the lead as it is then. Its line may have gone while the lead was
             // somebody's duplicate, and its message with a process.
             Some((forward, _)) if forward.turn(now) == Turn::Mine => {
@@ -103,6 +110,9 @@ async fn try_it(app: &App, configured: &Configured, mut forward: Forward, etag: 
     };
     // As it is now that nobody else is at it: so no older revision follows a newer one.
     let (record, _) = existing(app, &forward.lead).await?;
+    if !record.is_forwarded() {
+        return let_go(app, &line, forward, etag).await;
+    }
     let left = forward.held.map_or(SignedDuration::ZERO, |held| held.duration_since(app.clock.now()));
     let outcome = if left > HELD / 2 {
         deliver(configured, &record, forward.receipt.as_ref()).await
@@ -111,6 +121,23 @@ async fn try_it(app: &App, configured: &Configured, mut forward: Forward, etag: 
     };
     forward.tell(outcome, record.lead.revision, byte(app), app.clock.now());
     settle(app, &line, &forward, etag).await
+}
+
+/// Somebody said just now that it goes to nobody: it waits until that is taken back, as in [`attempt`].
+async fn let_go(app: &App, line: &Open, mut forward: Forward, etag: Etag) -> Result<(), Problem> {
+    forward.held = None;
+    match repo::save_forward(app, &forward, etag).await {
+        Ok(_) => {}
+        Err(StoreError::Precondition) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    repo::close(app, line).await?;
+    // Whoever took it back meanwhile saw that somebody was at it, and left the rest to us.
+    let (record, _) = existing(app, &forward.lead).await?;
+    if record.is_forwarded() {
+        wake(app, &record, &forward.destination).await?;
+    }
+    Ok(())
 }
 
 async fn deliver(configured: &Configured, record: &Record, before: Option<&Receipt>) -> Result<Receipt, DeliveryError> {

@@ -11,7 +11,7 @@ use crate::foundation::ids::LeadId;
 use crate::foundation::problem::Problem;
 use crate::leads::model::arrival::{Raw, State};
 use crate::leads::model::lead::Person;
-use crate::leads::model::record::{Entry, Kind, What, acquaintance};
+use crate::leads::model::record::{Entry, Kind, What, about, acquaintance};
 use crate::leads::repo::{self, Listed};
 use crate::store::StoreError;
 
@@ -117,7 +117,12 @@ async fn erase_lead(app: &App, id: &LeadId, erasure: &Erasure) -> Result<(), Pro
     let erasure = names.into_iter().fold(erasure.clone(), |erasure, name| erasure.string(name));
     // Another arrival of this person begins another lead.
     if let Some(identity) = person.identity() {
-        repo::part(app, &acquaintance(&identity, &record.lead.offer), &record.lead.action).await?;
+        repo::part(
+            app,
+            &acquaintance(&identity, &about(&record.lead.offer, &record.lead.offer_title)),
+            &record.lead.action,
+        )
+        .await?;
     }
     let mut after = None;
     loop {

@@ -8,8 +8,8 @@ use crate::app::App;
 use crate::callbacks::{self, EventKind, Owner};
 use crate::foundation::ids::LeadId;
 use crate::foundation::problem::Problem;
-use crate::leads::model::arrival::{Arrival, State};
-use crate::leads::model::record::{Record, What, acquaintance, is_do_not_contact, is_within};
+use crate::leads::model::arrival::{Arrival, Raw, State};
+use crate::leads::model::record::{Record, What, about, acquaintance, action_key, is_do_not_contact, is_within};
 use crate::leads::model::wire::{self, Reading, Reason};
 use crate::leads::repo::{self, Current, Listed, entry};
 use crate::store::{Etag, StoreError};
@@ -29,7 +29,8 @@ pub async fn take(app: &App, id: &LeadId) -> Result<(), Problem> {
         return quarantine(app, arrival, etag, Reason::NoPerson).await;
     };
     let offer = if arrival.offer.is_empty() { &reading.offer } else { &arrival.offer }.clone();
-    let who = acquaintance(&identity, &offer);
+    let title = if arrival.offer_title.is_empty() { &reading.offer_title } else { &arrival.offer_title };
+    let who = acquaintance(&identity, &about(&offer, title));
     let lead = match &arrival.lead {
         Some(lead) => lead.clone(),
         None => {
@@ -44,7 +45,7 @@ pub async fn take(app: &App, id: &LeadId) -> Result<(), Problem> {
             lead
         }
     };
-    count(app, &lead, &arrival, &reading, offer).await?;
+    count(app, &lead, &who, &arrival, &reading, offer).await?;
     note_contact(app, &who, &lead, &reading.action).await?;
     let Some((record, _)) = repo::lead(app, &lead).await? else {
         return Err(Problem::internal("a lead that was just written is not there"));
@@ -54,6 +55,9 @@ pub async fn take(app: &App, id: &LeadId) -> Result<(), Problem> {
         announce(app, &record).await?;
     }
     arrival.state = State::Taken;
+    if record.erased.is_some() {
+        arrival.raw = Raw::Text(String::new());
+    }
     settle(app, &arrival, etag).await
 }
 
@@ -93,7 +97,7 @@ async fn assign(app: &App, arrival: &Arrival, who: &str, action: &str) -> Result
                 (lead.clone(), Some((Current { lead, last: arrival.received }, Some(etag))))
             }
             // One from long ago that comes late: the newer lead stays the one for those to come.
-            Some(_) => (own(), None),
+            Some(_) => (older(app, arrival, who, action).await?.unwrap_or_else(own), None),
         };
         let current = current.as_ref().map(|(current, etag)| (action, current, etag.clone()));
         match repo::acquaint(app, who, &lead, current).await {
@@ -105,19 +109,47 @@ async fn assign(app: &App, arrival: &Arrival, who: &str, action: &str) -> Result
     Err(StoreError::Precondition.into())
 }
 
+/// The lead of that time, where others that came late made one already.
+async fn older(app: &App, arrival: &Arrival, who: &str, action: &str) -> Result<Option<LeadId>, Problem> {
+    for id in repo::leads_of(app, who).await? {
+        let Some((Record { lead, erased: None, .. }, _)) = repo::lead(app, &id).await? else { continue };
+        let same = action_key(&lead.action) == action_key(action);
+        if same && (is_within(lead.first, arrival.received) || is_within(lead.last, arrival.received)) {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
 /// Counts an arrival to its lead, once; makes the lead where it is the first.
-async fn count(app: &App, id: &LeadId, arrival: &Arrival, reading: &Reading, offer: String) -> Result<(), Problem> {
+async fn count(
+    app: &App,
+    id: &LeadId,
+    who: &str,
+    arrival: &Arrival,
+    reading: &Reading,
+    offer: String,
+) -> Result<(), Problem> {
     let now = app.clock.now();
     for _ in 0..ROUNDS {
         let saved = match repo::lead(app, id).await? {
             None => {
-                let record = Record::new(id.clone(), arrival, reading, offer.clone());
-                let arrived = entry(now, What::Arrived { arrival: arrival.id.clone() });
-                repo::save_lead(app, &record, None, &[arrived], Some(&arrival.id)).await
+                let mut record = Record::new(id.clone(), arrival, reading, offer.clone());
+                let mut entries = vec![entry(now, What::Arrived { arrival: arrival.id.clone() })];
+                // From the first write on: others may have it forwarded before we come to that.
+                if !record.lead.do_not_contact && repo::is_contact_forbidden(app, who).await? {
+                    record.lead.do_not_contact = true;
+                    entries.push(entry(now, What::DoNotContact));
+                }
+                repo::save_lead(app, &record, None, &entries, Some(&arrival.id)).await
             }
             Some(_) if repo::has_counted(app, id, &arrival.id).await? => return Ok(()),
             Some((mut record, etag)) => {
-                let changed = record.merge(arrival, reading);
+                // What came before the person was taken out brings nothing of them back.
+                let changed = match record.erased {
+                    None => record.merge(arrival, reading),
+                    Some(_) => record.merge(arrival, &Reading::default()),
+                };
                 record.version += 1;
                 let merged = entry(now, What::Merged { arrival: arrival.id.clone(), changed });
                 repo::save_lead(app, &record, Some(etag), &[merged], Some(&arrival.id)).await

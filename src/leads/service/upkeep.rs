@@ -19,10 +19,18 @@ pub async fn revive(app: &App) -> Result<usize, Problem> {
         send(app, ARRIVALS, &ArrivalMessage { arrival }, SignedDuration::ZERO).await;
         revived += 1;
     }
+    let mut failed = None;
     for line in repo::overdue(app, before).await? {
-        revived += usize::from(look(app, &line).await?);
+        match look(app, &line).await {
+            Ok(goes_on) => revived += usize::from(goes_on),
+            // The others need not wait for it.
+            Err(problem) => {
+                tracing::warn!(lead = %line.lead, problem = problem.code, "a lead that came to a stop does not go on");
+                failed = Some(problem);
+            }
+        }
     }
-    Ok(revived)
+    failed.map_or(Ok(revived), Err)
 }
 
 /// `true`: it was open and goes on.

@@ -76,14 +76,20 @@ pub async fn mark_duplicate(app: &App, id: &LeadId, of: &LeadId, actor: &Actor) 
     if other.duplicate_of.is_some() {
         return Err(wrong("That lead is a duplicate itself."));
     }
-    with_entry(app, id, actor, false, |record| {
+    let record = with_entry(app, id, actor, false, |record| {
         if record.duplicate_of.as_ref() == Some(of) {
             return Ok(None);
         }
         record.duplicate_of = Some(of.clone());
         Ok(Some(What::DuplicateOf { lead: of.clone() }))
     })
-    .await
+    .await?;
+    // Somebody may have said the contrary at the same time, and one of the two has to stay.
+    if existing(app, of).await?.0.duplicate_of.is_some() {
+        unmark_duplicate(app, id, actor).await?;
+        return Err(wrong("That lead is a duplicate itself."));
+    }
+    Ok(record)
 }
 
 /// Takes that back; what happened meanwhile is forwarded then.
