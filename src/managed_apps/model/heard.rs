@@ -5,7 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -15,6 +16,9 @@ use crate::metering::model::resource::Resource;
 
 /// Clocks differ by less than this; a time further ahead is no time of an event.
 pub const SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// Of the names in a plan; Azure's are shorter.
+const LONGEST_NAME: usize = 200;
 
 /// An application's address as a key of ours: the same as in metering.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,14 +50,20 @@ impl FromStr for ApplicationKey {
 /// The plan of an offer (marketplace contract 6.2: `product` is the offer, `name` the plan).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub publisher: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub product: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub version: String,
+}
+
+/// A short text; what is null or no text is none.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value.as_str().map(|text| text.chars().take(LONGEST_NAME).collect()).unwrap_or_default())
 }
 
 /// Why something failed, in Azure's words.

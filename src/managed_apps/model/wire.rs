@@ -12,6 +12,7 @@ use crate::metering::model::resource::Resource;
 const LONGEST_BODY: usize = 32 * 1024;
 const LONGEST_MESSAGE: usize = 8 * 1024;
 const MOST_DETAILS: usize = 20;
+const LONGEST_ID: usize = 1024;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +30,7 @@ struct Body {
     #[serde(default)]
     plan: Option<Plan>,
     #[serde(default)]
-    application_definition_id: Option<String>,
+    application_definition_id: Value,
     #[serde(default)]
     error: Value,
 }
@@ -101,7 +102,7 @@ pub fn read(body: &[u8], received: Timestamp) -> Result<Heard, Unreadable> {
         received,
         usage_id: usage_id(&parsed.billing_details),
         plan: parsed.plan.filter(|plan| !plan.name.is_empty()),
-        definition: parsed.application_definition_id.filter(|id| !id.is_empty()),
+        definition: parsed.application_definition_id.as_str().filter(|id| !id.is_empty()).map(|id| cut(id, LONGEST_ID)),
         error: failure(&parsed.error),
         body: cut(&String::from_utf8_lossy(body), LONGEST_BODY),
     })

@@ -12,6 +12,8 @@ use crate::store::{Etag, StoreError};
 
 /// Prices and included quantities of private offers may change at renewal, so Microsoft's list is read again.
 const READ_AGAIN: SignedDuration = SignedDuration::from_hours(24);
+/// How often terms are written when others write them, too.
+const ROUNDS: usize = 6;
 /// After a failure it is left alone for this long.
 const TRY_AGAIN: SignedDuration = SignedDuration::from_mins(30);
 
@@ -101,29 +103,42 @@ pub struct ManagedApp<'a> {
 /// dimensions for its plan, so its usage can not be recorded yet.
 pub async fn register_managed_app(app: &App, resource: &Resource, known: &ManagedApp<'_>) -> Result<bool, StoreError> {
     let resource = &canonical(app, resource).await?;
-    let heads = repo::heads(app, &resource.key()).await?;
-    let mut terms = heads.terms.clone().unwrap_or_else(|| Terms::new(resource.clone()));
+    for round in 1.. {
+        let heads = repo::heads(app, &resource.key()).await?;
+        let mut terms = heads.terms.clone().unwrap_or_else(|| Terms::new(resource.clone()));
+        follow(&mut terms, known, app.clock.now());
+        terms.learn(&[], &app.catalogue, app.clock.now());
+        let dimensions = !terms.lacks_plan();
+        terms.plans_read = heads.terms.as_ref().map_or(terms.plans_read, |before| before.plans_read);
+        if heads.terms.as_ref() == Some(&terms) {
+            return Ok(dimensions);
+        }
+        match repo::save_terms(app, &terms, heads.etags.terms.as_ref()).await {
+            Ok(_) => return Ok(dimensions),
+            Err(StoreError::Precondition | StoreError::AlreadyExists) if round < ROUNDS => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(StoreError::Precondition)
+}
+
+fn follow(terms: &mut Terms, known: &ManagedApp<'_>, now: Timestamp) {
     // Managed applications have no term of their own: their months begin with their provisioning.
     "P1M".clone_into(&mut terms.term_unit);
-    let begun = terms.segments.len();
-    if let Some((since, _)) = known.plans.first().filter(|_| begun == 0) {
+    if let Some((since, _)) = known.plans.first().filter(|_| terms.segments.is_empty()) {
         terms.cycles.follow(*since, 1);
     }
-    // Of one that is known already only the last plan can be news.
-    let news = if begun == 0 { known.plans } else { &known.plans[known.plans.len().saturating_sub(1)..] };
-    for (from, plan) in news {
+    for (from, plan) in known.plans {
+        // What is not newer than what is known is known.
+        if terms.segments.last().is_none_or(|last| *from > last.from) {
+            terms.enter(plan, false, *from);
+        }
+    }
+    if let Some((_, plan)) = known.plans.last() {
         // Whoever repeats the beginning of the application with another plan means from now on.
-        let begins = terms.segments.last().is_none_or(|last| *from > last.from);
-        terms.enter(plan, false, if begins { *from } else { app.clock.now() });
+        terms.enter(plan, false, now);
     }
     terms.ended = known.ended;
-    terms.learn(&[], &app.catalogue, app.clock.now());
-    let dimensions = !terms.lacks_plan();
-    terms.plans_read = heads.terms.as_ref().map_or(terms.plans_read, |before| before.plans_read);
-    if heads.terms.as_ref() != Some(&terms) {
-        repo::save_terms(app, &terms, heads.etags.terms.as_ref()).await?;
-    }
-    Ok(dimensions)
 }
 
 /// The resource whose ledger a resource's usage stands in: a managed application has a usage id and an address, and Microsoft
@@ -148,6 +163,10 @@ pub async fn link_managed_app(
         return Ok(known);
     }
     if repo::heads(app, &uri.key()).await?.terms.is_some() {
+        if repo::heads(app, &id.key()).await?.terms.is_some() {
+            // Somebody registered both by hand. Joined now, a record that is repeated would count once more.
+            return Ok(id);
+        }
         repo::save_alias(app, &id.key(), uri).await?;
         return Ok(uri.clone());
     }
