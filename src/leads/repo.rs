@@ -57,7 +57,8 @@ const DNC: &str = "dnc";
 /// Lines of one partition that one look takes; the next look takes the others.
 const MOST_OVERDUE: usize = 500;
 
-fn digest(text: &str) -> String {
+/// SHA-256 of a text, in hex.
+pub fn digest(text: &str) -> String {
     hex(&Sha256::digest(text))
 }
 

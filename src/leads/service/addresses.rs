@@ -15,8 +15,20 @@ const ROUNDS: usize = 8;
 /// The offer whose address a request came to. Whoever does not know a key learns nothing.
 pub async fn address(app: &App, request: &Request) -> Result<LeadAddress, Problem> {
     let (key, now) = (request.param("key"), app.clock.now());
-    let Some(offer) = repo::offer_of_key(app, key).await.map_err(ours)? else { return Err(Problem::not_found()) };
-    let found = repo::address(app, &offer).await.map_err(ours)?.map(|(address, _)| address);
+    let hash = repo::digest(key);
+    let found = match app.leads.addresses.get(&hash, now) {
+        Some(known) => Some(known),
+        None => {
+            let Some(offer) = repo::offer_of_key(app, key).await.map_err(ours)? else {
+                return Err(Problem::not_found());
+            };
+            let found = repo::address(app, &offer).await.map_err(ours)?.map(|(address, _)| address);
+            if let Some(address) = &found {
+                app.leads.addresses.put(hash, address.clone(), now);
+            }
+            found
+        }
+    };
     let address = found.filter(|address| address.admits(key, now)).ok_or_else(Problem::not_found)?;
     Ok(LeadAddress { offer: address.offer, title: address.title })
 }
@@ -87,6 +99,9 @@ pub async fn rotate_address(app: &App, offer: &str) -> Result<Address, Problem> 
         round += 1;
         match repo::save_address(app, &address, etag).await {
             Ok(()) => {
+                for key in address.keys.iter().chain(&over) {
+                    app.leads.addresses.forget(&repo::digest(key.key.expose()));
+                }
                 for key in over {
                     repo::forget_key(app, &key.key).await?;
                 }
@@ -110,5 +125,8 @@ pub(super) async fn found(app: &App, offer: &str) -> Result<(Address, crate::sto
 pub async fn remove_address(app: &App, offer: &str) -> Result<(), Problem> {
     let (address, _) = found(app, offer).await?;
     repo::forget_address(app, &address.offer).await?;
+    for key in &address.keys {
+        app.leads.addresses.forget(&repo::digest(key.key.expose()));
+    }
     forget(app, &address).await
 }

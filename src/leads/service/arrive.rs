@@ -11,7 +11,8 @@ use super::{ARRIVALS, ArrivalMessage, send};
 use crate::app::App;
 use crate::foundation::ids::LeadId;
 use crate::foundation::problem::Problem;
-use crate::leads::model::address::LeadAddress;
+use crate::foundation::recent::Recent;
+use crate::leads::model::address::{Address, LeadAddress};
 use crate::leads::model::arrival::{Arrival, Channel, REPLAY, Raw, State, https_id};
 use crate::leads::repo;
 use crate::store::StoreError;
@@ -21,14 +22,19 @@ const MOST_IN_A_SECOND: u32 = 1_200;
 /// The message waits for the row that is written beside it; where that takes longer, the timer finds the row.
 pub(super) const AFTER_ROW: SignedDuration = SignedDuration::from_secs(1);
 
-/// How many arrivals each address had in its last second.
+/// What an instance remembers between arrivals.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<HashMap<String, (i64, u32)>>);
+pub struct Memory {
+    /// How many arrivals each address had in its last second.
+    counts: Mutex<HashMap<String, (i64, u32)>>,
+    /// Addresses read a moment ago, by the hash of the key.
+    pub(super) addresses: Recent<String, Address>,
+}
 
 impl Memory {
     /// Counts an arrival; `false`: there are too many.
     fn admits(&self, offer: &str, now: Timestamp) -> bool {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(offer.to_owned()).or_default();
         if count.0 != now.as_second() {
             *count = (now.as_second(), 0);
