@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use jiff::SignedDuration;
 use mediagenie::foundation::ids::SubscriptionId;
@@ -19,14 +19,13 @@ use crate::support::gate::Act;
 const SPEECH: &str = "speech_minutes";
 const HERE: &str = "/publisher/privacy";
 
-/// Everything that any test's product logs from the first call on.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+/// What one test's product logs.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
 
-struct Logged;
-
-impl Write for Logged {
+impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOG.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -35,13 +34,15 @@ impl Write for Logged {
     }
 }
 
-fn listen_to_the_log() {
-    static ONCE: OnceLock<()> = OnceLock::new();
-    ONCE.get_or_init(|| {
-        let filter = tracing_subscriber::EnvFilter::new("mediagenie=trace");
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Logged).finish();
-        tracing::subscriber::set_global_default(log).unwrap();
-    });
+/// Until the guards go, everything that this thread and the products that it starts log is kept.
+fn listen() -> (Log, (tracing::subscriber::DefaultGuard, tracing::Dispatch)) {
+    let log = Log::default();
+    // With one subscriber in the process, `tracing` asks only that of the thread which comes to a line first, and other
+    // tests' threads have none; with two it asks both.
+    let second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let (writer, filter) = (log.clone(), tracing_subscriber::EnvFilter::new("mediagenie=trace"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || writer.clone()).finish();
+    (log, (tracing::subscriber::set_default(subscriber), second))
 }
 
 fn holds(bytes: &[u8], text: &str) -> bool {
@@ -83,7 +84,7 @@ async fn find(app: &TestApp, email: &str) -> (crate::support::browser::Browser, 
 
 #[tokio::test]
 async fn after_an_erasure_nothing_of_the_person_is_found_and_every_total_is_as_before() {
-    listen_to_the_log();
+    let (log, _listening) = listen();
     let app = TestApp::start().await;
     let clara = Person::contoso_buyer();
     let (email, object) = (clara.email.as_str(), clara.object_id.to_string());
@@ -153,7 +154,7 @@ async fn after_an_erasure_nothing_of_the_person_is_found_and_every_total_is_as_b
         assert_eq!(files_with(app.folder.path(), text), Vec::<String>::new(), "{text} is still there");
     }
     assert!(!files_with(app.folder.path(), &Person::fabrikam_buyer().email).is_empty(), "others stay");
-    let log = LOG.lock().unwrap().clone();
+    let log = log.0.lock().unwrap().clone();
     assert!(holds(&log, "the erasure of a person was requested"));
     for text in [email, "clara", phone, object.as_str()] {
         assert!(!holds(&log, text), "the log has {text}");

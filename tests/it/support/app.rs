@@ -212,7 +212,14 @@ impl TestApp {
             }
         };
         let host = Host::new(app).unwrap();
-        let product = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        // Whoever listens to this test's log hears the product's threads, too.
+        let log = tracing::dispatcher::get_default(Clone::clone);
+        let product = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .on_thread_start(move || std::mem::forget(tracing::dispatcher::set_default(&log)))
+            .build()
+            .unwrap();
         let served = host.clone();
         product.spawn(async move {
             let listener = TcpListener::from_std(listener).unwrap();
