@@ -88,7 +88,7 @@ journey(world, 'an address is made for an offer, tried, and renewed', limit(120)
 });
 
 journey(world, 'a lead arrives, is worked on, and is known to the systems of sales', limit(240), async ({ open, watch }) => {
-  await send(lead('Grace', 'Hopper', 'grace@contoso.example', 'Contoso', { Description: 'We have 4,000 hours of lectures.\nWhat would that cost?' }));
+  await send(lead('Grace', 'Hopper', 'grace@contoso.example', 'Contoso'));
   await send(lead('王', '芳', 'fang.wang@verylongcompanyname-international-holdings.example', '示例科技股份有限公司', { ActionCode: 'PLT', LeadSource: 'AppSource (SPZA)' }));
   await send(lead('Bo', 'Brown', 'bo@adatum.example', 'Adatum', { ActionCode: 'DNC' }));
   await send('this is no lead <script>alert(1)</script>');
@@ -111,8 +111,9 @@ journey(world, 'a lead arrives, is worked on, and is known to the systems of sal
   await badge(page, 'Qualified').waitFor();
   await page.getByRole('button', { name: 'Assign to me' }).click();
   await event(page, 'Owner: Ada Admin').waitFor();
-  // Told of the newest state, and the system has it.
-  await reloadUntil(page, page.locator('summary', { hasText: 'Attempts: 3' }).first());
+  // Told of what came later, not of what staff decided; and the system has it.
+  await send(lead('Grace', 'Hopper', 'grace@contoso.example', 'Contoso', { Description: 'We have 4,000 hours of lectures.\nWhat would that cost?' }));
+  await reloadUntil(page, page.locator('summary', { hasText: 'Attempts: 2' }).first());
   const crm = await world.demo.control('crm');
   const record = crm.records.find((one) => one.system === 'dynamics' && JSON.stringify(one.fields).includes('Hopper'));
   assert.ok(record, JSON.stringify(crm));

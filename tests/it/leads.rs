@@ -7,7 +7,7 @@ use mediagenie::callbacks::Owner;
 use mediagenie::foundation::ids::LeadId;
 use mediagenie::leads::destinations::DeliveryError;
 use mediagenie::leads::{
-    self, Actor, ArrivalState, Detail, Filter, ForwardState, Kind, Listed, Reason, Status, What, Why,
+    self, Actor, ArrivalState, Detail, Entry, Filter, ForwardState, Kind, Listed, Reason, Status, What, Why,
 };
 use serde_json::{Value, json};
 
@@ -326,15 +326,13 @@ async fn a_destination_that_fails_is_tried_ever_later_and_gets_the_newest_state_
         assert_eq!(world.crm.take().len(), 1, "not tried after {wait:?}");
     }
     // What changes meanwhile waits for the next try.
-    let id = world.only().await.record.lead.id;
-    leads::set_status(&world.app.host.app, &id, Status::Qualified, &staff()).await.unwrap();
-    world.drain().await;
+    world.lead(&ann_with("/ActionCode", "DNC")).await;
     assert_eq!(world.crm.take().len(), 0);
     world.crm.always(None);
     world.app.clock.advance(HOUR * 14);
     world.drain().await;
     let told = world.crm.take();
-    assert_eq!((told.len(), told[0].0.status, told[0].0.revision), (1, Status::Qualified, 2));
+    assert_eq!((told.len(), told[0].0.do_not_contact, told[0].0.revision), (1, true, 2));
     world.app.fire("ReviveLeads").await;
     assert_eq!(world.app.waiting().await, 0);
 }
@@ -350,19 +348,19 @@ async fn a_refused_lead_waits_for_somebody_and_what_is_given_up_can_be_sent_agai
     assert_eq!((world.crm.take().len(), lead.forwards[0].state), (1, ForwardState::NeedsAttention));
     assert_eq!(lead.forwards[0].attempts[0].error.as_deref(), Some("the field `industry` is required"));
     let id = lead.record.lead.id;
-    leads::set_owner(app, &id, Some("Sam"), &staff()).await.unwrap();
-    world.drain().await;
+    world.lead(&ann_with("/UserDetails/Phone", "16175555555")).await;
+    assert_eq!(world.only().await.record.lead.revision, 2);
     assert_eq!(world.crm.take().len(), 0, "no change makes it better");
     leads::resend(app, &id, Stub::NAME, &staff()).await.unwrap();
     world.drain().await;
-    assert_eq!(world.crm.take()[0].0.owner.as_deref(), Some("Sam"));
+    assert_eq!(world.crm.take()[0].0.person.phone, "16175555555");
     leads::resend(app, &id, Stub::NAME, &staff()).await.unwrap();
     world.drain().await;
     assert_eq!(world.crm.take().len(), 1, "also what it has already");
     assert_eq!(leads::resend(app, &id, "nowhere", &staff()).await.unwrap_err().code, "destination_not_found");
     // Two weeks of failures, and it is given up.
     world.crm.always(Some(later(Some(60))));
-    leads::set_status(app, &id, Status::Contacted, &staff()).await.unwrap();
+    world.lead(&ann_with("/Description", "It is urgent.")).await;
     for _ in 0..15 * 24 {
         world.app.clock.advance(HOUR);
         world.drain().await;
@@ -402,8 +400,8 @@ async fn only_one_delivery_of_a_lead_runs_at_a_time_and_what_changed_meanwhile_f
     let first = async { world.drain().await };
     let meanwhile = async {
         world.crm.arrived().await;
+        world.lead(&ann_with("/UserDetails/Phone", "16175555555")).await;
         let id = world.only().await.record.lead.id;
-        leads::set_status(&world.app.host.app, &id, Status::Qualified, &staff()).await.unwrap();
         // Messages that come twice find somebody at it.
         let message = json!({ "lead": id, "destination": Stub::NAME }).to_string();
         world.app.host.app.queues.send("lead-forwards", &message, std::time::Duration::ZERO).await.unwrap();
@@ -440,15 +438,15 @@ async fn people_work_on_a_lead_and_its_history_says_who() {
     let lead = world.detail(&ins.id).await;
     assert_eq!((lead.record.lead.status, lead.record.lead.owner.as_deref()), (Status::Contacted, Some("Sam")));
     let by_staff = lead.history.iter().filter(|entry| entry.actor == Some(staff())).count();
-    assert_eq!((by_staff, lead.record.lead.revision), (3, 3));
-    assert_eq!(world.crm.take().last().unwrap().0.revision, 3);
+    assert_eq!(by_staff, 3);
     // A duplicate is forwarded no longer, until somebody takes it back.
-    leads::set_status(app, &plt.id, Status::Disqualified, &staff()).await.unwrap();
-    world.drain().await;
+    let mut newer = ann_with("/ActionCode", "PLT");
+    newer["UserDetails"]["Phone"] = "16175555555".into();
+    world.lead(&newer).await;
     assert_eq!((world.crm.take().len(), world.detail(&plt.id).await.kind), (0, Kind::Duplicate));
     leads::unmark_duplicate(app, &plt.id, &staff()).await.unwrap();
     world.drain().await;
-    assert_eq!(world.crm.take()[0].0.status, Status::Disqualified);
+    assert_eq!(world.crm.take()[0].0.person.phone, "16175555555");
     for (filter, found) in [
         (Filter { text: "contoso".into(), ..Filter::default() }, 2),
         (Filter { text: "nobody".into(), ..Filter::default() }, 0),
@@ -461,6 +459,32 @@ async fn people_work_on_a_lead_and_its_history_says_who() {
     ] {
         assert_eq!(world.list(&filter).await.len(), found, "{filter:?}");
     }
+}
+
+#[tokio::test]
+async fn what_staff_decide_is_not_forwarded_again() {
+    let world = World::start().await;
+    let app = &world.app.host.app;
+    world.lead(&ann()).await;
+    let id = world.only().await.record.lead.id;
+    assert_eq!(world.crm.take().len(), 1);
+    leads::set_status(app, &id, Status::Qualified, &staff()).await.unwrap();
+    leads::set_owner(app, &id, Some("Sam"), &staff()).await.unwrap();
+    world.settle().await;
+    assert_eq!(world.crm.take(), [], "no destination can show it");
+    let lead = world.only().await;
+    assert_eq!((lead.record.lead.revision, lead.forwards[0].attempts.len()), (1, 1));
+    for what in [What::Status { from: Status::New, to: Status::Qualified }, What::Owner { owner: Some("Sam".into()) }] {
+        let by_staff = |entry: &&Entry| entry.what == what && entry.actor == Some(staff());
+        assert_eq!(lead.history.iter().filter(by_staff).count(), 1, "{what:?}: {:?}", lead.history);
+    }
+    let line = &world.list(&Filter::default()).await[0];
+    assert_eq!((line.status, line.owner.as_deref()), (Status::Qualified, Some("Sam")));
+    assert_eq!(line.version, lead.record.version);
+    // What a destination does show goes there as ever.
+    world.lead(&ann_with("/UserDetails/Phone", "16175555555")).await;
+    let told = world.crm.take();
+    assert_eq!(told.iter().map(|(lead, _)| lead.revision).collect::<Vec<_>>(), [2]);
 }
 
 #[tokio::test]

@@ -56,6 +56,7 @@ pub struct Lead {
     pub status: Status,
     /// Who of the publisher's people looks after it.
     pub owner: Option<String>,
-    /// Counts what has changed of it; a destination never gets an older state after a newer one.
+    /// Counts what has changed of it and destinations can show, so not status and owner; a destination never gets an older
+    /// state after a newer one.
     pub revision: u64,
 }

@@ -1,4 +1,5 @@
-//! What people do with a lead. Each is one conditional write with a line of history.
+//! What people do with a lead. Each is one conditional write with a line of history. No destination can show any of it, so
+//! none raises the revision.
 
 use super::{Change, change, existing};
 use crate::app::App;
@@ -15,19 +16,18 @@ async fn with_entry(
     app: &App,
     id: &LeadId,
     actor: &Actor,
-    shows: bool,
     mut with: impl FnMut(&mut Record) -> Result<Option<What>, Problem>,
 ) -> Result<Record, Problem> {
     let at = app.clock.now();
     change(app, id, |record| {
         let entry = |what| Entry { at, actor: Some(actor.clone()), what };
-        Ok(with(record)?.map(|what| Change { entries: vec![entry(what)], shows }))
+        Ok(with(record)?.map(|what| Change { entries: vec![entry(what)], shows: false }))
     })
     .await
 }
 
 pub async fn set_status(app: &App, id: &LeadId, status: Status, actor: &Actor) -> Result<Record, Problem> {
-    with_entry(app, id, actor, true, |record| {
+    with_entry(app, id, actor, |record| {
         let from = std::mem::replace(&mut record.lead.status, status);
         Ok((from != status).then_some(What::Status { from, to: status }))
     })
@@ -42,7 +42,7 @@ pub async fn set_owner(app: &App, id: &LeadId, owner: Option<&str>, actor: &Acto
             .field("owner")
             .remedy(format!("Enter at most {LONGEST_OWNER} characters.")));
     }
-    with_entry(app, id, actor, true, |record| {
+    with_entry(app, id, actor, |record| {
         if record.lead.owner.as_deref() == owner {
             return Ok(None);
         }
@@ -76,7 +76,7 @@ pub async fn mark_duplicate(app: &App, id: &LeadId, of: &LeadId, actor: &Actor) 
     if other.duplicate_of.is_some() {
         return Err(wrong("That lead is a duplicate itself."));
     }
-    let record = with_entry(app, id, actor, false, |record| {
+    let record = with_entry(app, id, actor, |record| {
         if record.duplicate_of.as_ref() == Some(of) {
             return Ok(None);
         }
@@ -94,13 +94,13 @@ pub async fn mark_duplicate(app: &App, id: &LeadId, of: &LeadId, actor: &Actor) 
 
 /// Takes that back; what happened meanwhile is forwarded then.
 pub async fn unmark_duplicate(app: &App, id: &LeadId, actor: &Actor) -> Result<Record, Problem> {
-    with_entry(app, id, actor, false, |record| Ok(record.duplicate_of.take().map(|_| What::NoDuplicate))).await
+    with_entry(app, id, actor, |record| Ok(record.duplicate_of.take().map(|_| What::NoDuplicate))).await
 }
 
 /// Says which customer somebody works for (None: no customer of ours). No rule overwrites it.
 pub async fn set_company(app: &App, id: &LeadId, tenant: Option<TenantId>, actor: &Actor) -> Result<Record, Problem> {
     let at = app.clock.now();
-    with_entry(app, id, actor, false, |record| {
+    with_entry(app, id, actor, |record| {
         if record.company.as_ref().is_some_and(|company| company.tenant == tenant) {
             return Ok(None);
         }
