@@ -210,7 +210,7 @@ async fn kill_9_in_two_hundred_rounds_of_submission_leaves_both_books_equal() {
             .iter()
             .zip(granted)
             .map(|(dimension, units)| {
-                json!({ "id": format!("first-{dimension}"), "subscription": id, "dimension": dimension, "quantity": units, "occurred_at": hour(20) })
+                json!({ "id": format!("first-{dimension}"), "subscription": id, "dimension": dimension, "quantity": units, "occurred_at": hour(22) })
             })
             .collect();
         loop {
@@ -230,8 +230,8 @@ async fn kill_9_in_two_hundred_rounds_of_submission_leaves_both_books_equal() {
             .map(|dimension| {
                 let quantity = Quantity(i128::from(dice.roll(5_000_000) + 1));
                 *sent.entry((id.to_string(), (*dimension).to_owned())).or_default() += quantity;
-                // Ever later hours, so that each round has slots of its own.
-                let at = hour(20 - (round / 10) as i64);
+                // Ever later hours, so that each round has slots of its own; the last one has been closed, whatever the time.
+                let at = hour(21 - (round / 10) as i64);
                 json!({ "id": format!("{round}-{dimension}"), "subscription": id, "dimension": dimension, "quantity": quantity, "occurred_at": at })
             })
             .collect();
