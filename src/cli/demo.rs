@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::{Failure, fail, host, say, stopping, until};
-use serde_json::json;
-
 use crate::foundation::clock::SystemClock;
 use crate::foundation::rng::{Random as _, SystemRandom};
 use crate::foundation::settings::Settings;

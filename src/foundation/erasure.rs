@@ -5,6 +5,9 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::hex::hex;
+use super::rng::Random;
+
 /// Where pseudonyms seem to get mail; the domain is reserved and reaches nobody.
 const DOMAIN: &str = "@erased.invalid";
 /// What stands for a name.
@@ -79,6 +82,13 @@ fn is_part_of_another(text: &str, found: &std::ops::Range<usize>) -> bool {
 }
 
 impl Erasure {
+    /// What a new pseudonym is made of.
+    pub fn token(random: &dyn Random) -> String {
+        let mut bytes = [0; 6];
+        random.fill(&mut bytes);
+        hex(&bytes)
+    }
+
     /// `token`: what the pseudonym is made of; chosen at random, so that nobody can find out whose it is.
     pub fn new(token: &str, email: &str) -> Self {
         let pseudonym = format!("{NOBODY}-{token}{DOMAIN}");

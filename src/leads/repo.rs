@@ -241,19 +241,8 @@ pub async fn has_counted(app: &App, lead: &LeadId, arrival: &LeadId) -> Result<b
     Ok(app.rows.get(LEADS, lead.as_str(), &counted_key(arrival)).await?.is_some())
 }
 
-/// The newest arrivals that a lead has counted.
-pub async fn counted(app: &App, lead: &LeadId, most: usize) -> Result<Vec<LeadId>, StoreError> {
-    let page = app.rows.query(LEADS, lead.as_str(), &RowRange::prefix("arrival:"), most).await?;
-    page.rows.iter().map(store::decode).collect()
-}
-
-/// The same behind one of them.
-pub async fn counted_after(
-    app: &App,
-    lead: &LeadId,
-    after: Option<&LeadId>,
-    most: usize,
-) -> Result<Vec<LeadId>, StoreError> {
+/// The newest arrivals that a lead has counted, behind one of them.
+pub async fn counted(app: &App, lead: &LeadId, after: Option<&LeadId>, most: usize) -> Result<Vec<LeadId>, StoreError> {
     let all = RowRange::prefix("arrival:");
     let range = after.map_or(all.clone(), |after| all.after(&counted_key(after)));
     let page = app.rows.query(LEADS, lead.as_str(), &range, most).await?;

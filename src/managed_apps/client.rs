@@ -32,7 +32,7 @@ const MOST_PAGES: usize = 100;
 const LONGEST_SAID: usize = 300;
 
 /// An application's resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     pub id: String,
     /// `provisioningState`

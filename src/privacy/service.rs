@@ -11,7 +11,6 @@ use super::repo;
 use crate::app::App;
 use crate::callbacks::{self, Owner};
 use crate::foundation::erasure::Erasure;
-use crate::foundation::hex::hex;
 use crate::foundation::ids::{ObjectId, PrivacyId};
 use crate::foundation::problem::Problem;
 use crate::identity::{self, api_keys};
@@ -50,13 +49,11 @@ pub async fn held(app: &App, email: &str) -> Result<Value, Problem> {
 /// Writes down that a person is to be taken out, and has it done.
 pub async fn request(app: &App, email: &str, by: ObjectId) -> Result<Request, Problem> {
     let email = address(email)?;
-    let mut bytes = [0; 6];
-    app.random.fill(&mut bytes);
     let now = app.clock.now();
     let request = Request {
         id: PrivacyId::new(now, &*app.random),
         email: Some(email),
-        token: hex(&bytes),
+        token: Erasure::token(&*app.random),
         requested: now,
         by,
         state: State::Open,

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -83,13 +82,13 @@ fn key(request: &Request) -> Result<ApplicationKey, Problem> {
 
 fn line(line: &Line) -> Value {
     let heard = &line.heard;
-    let (what, name) = match &heard.what {
-        What::Notification(event) => ("notification", event.name().to_owned()),
-        What::Reading(Reading::Gone) => ("gone", String::new()),
-        What::Reading(Reading::Found { state }) => ("found", state.clone()),
+    let what = match &heard.what {
+        What::Notification(_) => "notification",
+        What::Reading(Reading::Gone) => "gone",
+        What::Reading(Reading::Found { .. }) => "found",
     };
     json!({
-        "what": what, "name": name, "effect": line.effect, "at": heard.at, "received": heard.received, "plan": heard.plan,
+        "what": what, "name": heard.name(), "effect": line.effect, "at": heard.at, "received": heard.received, "plan": heard.plan,
         "usage_id": heard.usage_id, "error": heard.error, "body": heard.body,
         "late_s": heard.received.duration_since(heard.at).as_secs(),
     })
@@ -98,9 +97,8 @@ fn line(line: &Line) -> Value {
 /// `GET /publisher/managed-apps/{application}`.
 pub async fn one(app: Arc<App>, request: Request, staff: Staff) -> Result<Response, Problem> {
     let detail = managed_apps::detail(&app, &key(&request)?).await?.ok_or_else(Problem::not_found)?;
-    let ended = |instance: &Instance| -> Option<Timestamp> { instance.deleted };
     let before = detail.application.instances.iter().rev().skip(1).map(|instance| {
-        json!({ "usage_id": instance.usage_id, "plan": instance.plan(), "since": instance.since, "deleted": ended(instance) })
+        json!({ "usage_id": instance.usage_id, "plan": instance.plan(), "since": instance.since, "deleted": instance.deleted })
     });
     let content = json!({
         "a": row(&detail.application, &detail.attention), "before": before.collect::<Vec<_>>(),

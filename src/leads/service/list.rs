@@ -136,7 +136,7 @@ pub async fn lead(app: &App, id: &LeadId) -> Result<Detail, Problem> {
     let (record, _) = existing(app, id).await?;
     let (history, counted, forwards, companies) = tokio::try_join!(
         async { Ok::<_, Problem>(repo::history(app, id, MOST_ENTRIES).await?) },
-        async { Ok(repo::counted(app, id, MOST_ARRIVALS).await?) },
+        async { Ok(repo::counted(app, id, None, MOST_ARRIVALS).await?) },
         async { Ok(repo::forwards(app, id).await?) },
         companies(app, &record.lead.person),
     )?;

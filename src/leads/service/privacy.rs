@@ -95,19 +95,12 @@ pub async fn expire(app: &App, before: Timestamp) -> Result<usize, Problem> {
                 erased += 1;
             }
         } else if !is_pseudonym(&line.email) {
-            let erasure = Erasure::new(&token(app), &line.email);
+            let erasure = Erasure::new(&Erasure::token(&*app.random), &line.email);
             erase_lead(app, &line.id, &erasure).await?;
             erased += 1;
         }
     }
     Ok(erased)
-}
-
-/// What a pseudonym is made of.
-fn token(app: &App) -> String {
-    let mut bytes = [0; 6];
-    app.random.fill(&mut bytes);
-    crate::foundation::hex::hex(&bytes)
 }
 
 async fn erase_lead(app: &App, id: &LeadId, erasure: &Erasure) -> Result<(), Problem> {
@@ -126,7 +119,7 @@ async fn erase_lead(app: &App, id: &LeadId, erasure: &Erasure) -> Result<(), Pro
     }
     let mut after = None;
     loop {
-        let page = repo::counted_after(app, id, after.as_ref(), PAGE).await?;
+        let page = repo::counted(app, id, after.as_ref(), PAGE).await?;
         for arrival in &page {
             empty(app, arrival).await?;
         }

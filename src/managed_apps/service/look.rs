@@ -117,7 +117,7 @@ async fn ask(
             application.confirmation = Confirmation::Missing;
             return Ok(Some(ASK_AGAIN));
         }
-        Answer::Gone => (Reading::Gone, None),
+        Answer::Gone => (Reading::Gone, Found::default()),
         Answer::Found(found) => {
             application.confirmation = Confirmation::Confirmed;
             if found.region.is_some() {
@@ -129,11 +129,11 @@ async fn ask(
             if young {
                 return Ok(Some(ASK_AGAIN));
             }
-            (Reading::Found { state: found.state.clone() }, Some(found))
+            (Reading::Found { state: found.state.clone() }, found)
         }
     };
     application.confirmation = Confirmation::Confirmed;
-    let heard = read(application, reading, found, now);
+    let heard = read(&application.uri, &application.shown, reading, found, now);
     tracing::info!(application = %application.key, "Azure told what no notification did");
     repo::keep(app, &heard).await?;
     all.push(heard);
@@ -155,19 +155,11 @@ fn tells_nothing_new(present: &Instance, found: &Found) -> bool {
         || present.deleted.is_none() && same_life && known && same_plan && present.agrees(&found.state)
 }
 
-/// What Azure answered, as a row like a notification's.
-fn read(application: &Application, reading: Reading, found: Option<Found>, now: Timestamp) -> Heard {
-    let found = found.unwrap_or_else(|| Found {
-        id: application.shown.clone(),
-        state: String::new(),
-        region: None,
-        usage_id: None,
-        plan: None,
-        definition: None,
-    });
+/// What Azure answered, as a row like a notification's. `found`: nothing where it is gone.
+fn read(uri: &str, shown: &str, reading: Reading, found: Found, now: Timestamp) -> Heard {
     Heard {
-        application: application.uri.clone(),
-        shown: application.shown.clone(),
+        application: uri.to_owned(),
+        shown: shown.to_owned(),
         what: What::Reading(reading),
         at: now,
         received: now,
@@ -181,23 +173,11 @@ fn read(application: &Application, reading: Reading, found: Option<Found>, now: 
 
 /// Keeps an application that only Azure told of.
 pub async fn discovered(app: &App, uri: &str, found: Found) -> Result<ApplicationKey, StoreError> {
-    let now = app.clock.now();
-    let reading = Reading::Found { state: found.state.clone() };
-    let nobody = Heard {
-        application: uri.to_owned(),
-        shown: found.id.clone(),
-        what: What::Reading(reading.clone()),
-        at: now,
-        received: now,
-        usage_id: None,
-        plan: None,
-        definition: None,
-        error: None,
-        body: String::new(),
-    };
-    let application = Application::new(&nobody);
+    let (shown, reading) = (found.id.clone(), Reading::Found { state: found.state.clone() });
+    let heard = read(uri, &shown, reading, found, app.clock.now());
+    let application = Application::new(&heard);
     repo::list(app, &application).await?;
-    repo::keep(app, &read(&application, reading, Some(found), now)).await?;
+    repo::keep(app, &heard).await?;
     Ok(application.key)
 }
 
