@@ -38,6 +38,9 @@ pub mod ai;
 /// Files and media jobs: what is too long for one call.
 pub mod media;
 
+// Microsoft's analytics of the publisher's offers, kept and answered for exact dates.
+pub mod analytics;
+
 // Everything of one company.
 pub mod customers;
 

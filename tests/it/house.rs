@@ -68,6 +68,22 @@ fn rooms_import_only_in_the_directions_of_the_design() {
                 "foundation",
             ],
         ),
+        (
+            "analytics",
+            &[
+                "analytics",
+                "leads",
+                "managed_apps",
+                "metering",
+                "fulfillment",
+                "identity",
+                "app",
+                "store",
+                "blobs",
+                "queue",
+                "foundation",
+            ],
+        ),
         ("ai", &["ai", "metering", "fulfillment", "identity", "app", "store", "foundation"]),
         (
             "media",

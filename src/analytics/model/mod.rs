@@ -1,0 +1,4 @@
+//! Datasets, values and rules. Pure: no I/O, no clock.
+
+pub mod datasets;
+pub mod value;
