@@ -4,4 +4,7 @@
 //! and their files, the rows by day, the lake. Does not own: our own subscriptions, usage and leads (it reads them to
 //! compare), pages (`staff`).
 
+mod client;
 pub mod model;
+
+pub use client::AnalyticsClient;
