@@ -221,6 +221,8 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("Leads", with!(Publisher, leads::handlers::list)),
     ("Customers", with!(Publisher, customers::handlers::list)),
     ("OneCustomer", with!(Publisher, customers::handlers::one)),
+    ("Analytics", with!(Publisher, analytics::handlers::rest::list)),
+    ("AnalyticsRows", with!(Publisher, analytics::handlers::rest::rows)),
     ("OneLead", with!(Publisher, leads::handlers::one)),
     // Microsoft.
     ("ReceiveLead", with!(Lead, leads::handlers::receive)),

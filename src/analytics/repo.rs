@@ -33,8 +33,8 @@ const ALL: &str = "all";
 const CATALOGUE: &str = "catalogue";
 const BUDGET: &str = "budget";
 const EXECUTE_NOW: &str = "execute-now";
-/// Months of more than eight years would not fit into one batch beside the execution.
-pub const MOST_MONTHS: usize = MAX_BATCH - 1;
+/// Months that fit into one batch beside the execution: more than eight years.
+const MOST_MONTHS: usize = MAX_BATCH - 1;
 
 /// Microsoft's ids are texts of any kind.
 fn safe(id: &str) -> String {
@@ -78,7 +78,7 @@ pub async fn save_month(app: &App, dataset: &str, name: &str, month: &Month, eta
     store::replace(&*app.rows, DATA, dataset, month_key(name), month, etag).await.map(drop)
 }
 
-/// Months and their execution, all or nothing. `Precondition` or `AlreadyExists`: somebody else was there first.
+/// Months and their execution, all or nothing; of a file over more than eight years the oldest months go before. `Precondition` or `AlreadyExists`: somebody else was there first.
 pub async fn switch(
     app: &App,
     dataset: &str,
@@ -86,13 +86,18 @@ pub async fn switch(
     execution: &Execution,
     etag: Etag,
 ) -> Result<(), StoreError> {
-    let mut writes = vec![Write::replace(execution_key(execution), execution, etag)?];
+    let mut writes = Vec::new();
     for (name, month, etag) in months {
         writes.push(match etag {
             Some(etag) => Write::replace(month_key(name), month, etag.clone())?,
             None => Write::insert(month_key(name), month)?,
         });
     }
+    while writes.len() > MOST_MONTHS {
+        let rest = writes.split_off(MOST_MONTHS);
+        app.rows.write(DATA, dataset, std::mem::replace(&mut writes, rest)).await?;
+    }
+    writes.push(Write::replace(execution_key(execution), execution, etag)?);
     app.rows.write(DATA, dataset, writes).await.map(drop)
 }
 
@@ -113,6 +118,12 @@ pub async fn executions(app: &App, dataset: &str) -> Result<Vec<(Execution, Etag
 
 pub async fn execution(app: &App, known: &Execution) -> Result<Option<(Execution, Etag)>, StoreError> {
     store::load(&*app.rows, DATA, &known.dataset, &execution_key(known)).await
+}
+
+/// Without its raw file; pieces that nobody sees are gone before.
+pub async fn remove_execution(app: &App, execution: &Execution, etag: Etag) -> Result<(), StoreError> {
+    let gone = Write::Delete { key: execution_key(execution), etag: Some(etag) };
+    app.rows.write(DATA, &execution.dataset, vec![gone]).await.map(drop)
 }
 
 pub async fn save_execution(app: &App, execution: &Execution, etag: Etag) -> Result<Etag, StoreError> {

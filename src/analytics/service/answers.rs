@@ -45,6 +45,33 @@ pub struct Answer {
     next: u32,
     total: u64,
     newest: Option<Timestamp>,
+    /// Read and not given yet.
+    held: Vec<StringRecord>,
+    place: Option<Place>,
+}
+
+/// A place between two rows, as text `<date>.<version>.<rows>`: so many rows of that version of that day came before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub date: String,
+    pub version: String,
+    pub rows: u64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.date, self.version, self.rows)
+    }
+}
+
+impl std::str::FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.splitn(3, '.');
+        let (date, version, rows) = (parts.next().ok_or(())?, parts.next().ok_or(())?, parts.next().ok_or(())?);
+        Ok(Self { date: date.to_owned(), version: version.to_owned(), rows: rows.parse().map_err(|_| ())? })
+    }
 }
 
 impl Answer {
@@ -74,6 +101,8 @@ impl Answer {
             newest: days.iter().map(|(_, day)| day.generated).max(),
             days: days.into(),
             next: 0,
+            held: Vec::new(),
+            place: None,
         })
     }
 
@@ -89,6 +118,8 @@ impl Answer {
             newest: month.days.values().map(|day| day.generated).max(),
             days: month.days.clone().into_iter().collect(),
             next: 0,
+            held: Vec::new(),
+            place: None,
         }
     }
 
@@ -106,18 +137,59 @@ impl Answer {
         self.newest
     }
 
-    /// Leaves out rows without reading them, as far as whole days go; how many are still to be left out.
-    pub fn skip_days(&mut self, mut rows: u64) -> u64 {
-        while let Some((_, day)) = self.days.front().filter(|(_, day)| day.rows <= rows) {
-            rows -= day.rows;
-            self.days.pop_front();
+    /// Goes on behind a place that was reached before. A day that was restated since can not be gone on with: rows would be
+    /// left out or come twice.
+    pub async fn resume(&mut self, place: &Place) -> Result<(), AnalyticsError> {
+        let stale = || AnalyticsError::Asked {
+            field: "after",
+            reason: format!("{} was restated meanwhile; begin again without `after`.", place.date),
+        };
+        let behind = |date: &str| date != UNDATED && (place.date == UNDATED || date < place.date.as_str());
+        self.days.retain(|(date, _)| !behind(date));
+        match self.days.front() {
+            Some((date, day)) if *date == place.date && place.version == day.version => {}
+            _ => return Err(stale()),
         }
-        rows
+        while self.place.as_ref().is_none_or(|reached| reached.rows < place.rows) {
+            let before = self.place.as_ref().map_or(0, |reached| reached.rows);
+            let Some(read) = self.read().await? else { return Err(stale()) };
+            let over = place.rows - before;
+            if (read.len() as u64) > over {
+                self.held = read.into_iter().skip(over as usize).collect();
+                self.place = Some(place.clone());
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Behind the last row that was given.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// Gives rows back that were not wanted yet.
+    pub fn give_back(&mut self, rows: Vec<StringRecord>) {
+        if let Some(place) = &mut self.place {
+            place.rows -= rows.len() as u64;
+        }
+        self.held = rows;
     }
 
     /// Some rows, in the order of their days; None at the end. Cells are canonical text ([`crate::analytics::model::value`]),
     /// empty for nothing.
     pub async fn next(&mut self) -> Result<Option<Vec<StringRecord>>, AnalyticsError> {
+        if !self.held.is_empty() {
+            let held = std::mem::take(&mut self.held);
+            if let Some(place) = &mut self.place {
+                place.rows += held.len() as u64;
+            }
+            return Ok(Some(held));
+        }
+        self.read().await
+    }
+
+    async fn read(&mut self) -> Result<Option<Vec<StringRecord>>, AnalyticsError> {
         while let Some((date, day)) = self.days.front() {
             let left = (day.pieces - self.next).min(TOGETHER as u32) as usize;
             if left == 0 {
@@ -130,6 +202,12 @@ impl Answer {
                 return Err(AnalyticsError::Contention(format!("{} of {date}", self.dataset)));
             }
             let (names, execution, generated) = (self.names.clone(), day.execution.clone(), day.generated.to_string());
+            let before = match &self.place {
+                Some(place) if place.date == *date && self.next > 0 => place.rows,
+                _ => 0,
+            };
+            let rows = before + pieces.iter().map(|piece| piece.rows as u64).sum::<u64>();
+            self.place = Some(Place { date: date.clone(), version: day.version.clone(), rows });
             self.next += left as u32;
             let records = pieces.iter().map(|piece| piece.records(&names)).collect::<Result<Vec<_>, _>>()?;
             let mut records: Vec<StringRecord> = records.into_iter().flatten().collect();

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::answers::all_columns;
 use super::fetch::{Fetched, fetch};
-use super::{AnalyticsError, file, lake};
+use super::{AnalyticsError, CONTAINER, file, lake};
 use crate::analytics::model::changes::{self, Changes, DayChange};
 use crate::analytics::model::datasets::Dataset;
 use crate::analytics::model::execution::{Covers, Execution, State};
@@ -40,6 +40,8 @@ const COMPARED: u64 = 100_000;
 const ENOUGH: u64 = 20;
 /// Versions that were replaced stay for whoever is still reading them.
 const READ_OUT: SignedDuration = SignedDuration::from_hours(1);
+/// Raw files, and what became of them, for so long.
+const KEPT: SignedDuration = SignedDuration::from_hours(400 * 24);
 
 /// The text of a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -429,10 +431,19 @@ async fn compare(
     Ok(change)
 }
 
-/// Removes versions that were replaced a while ago.
+/// Removes versions that were replaced a while ago, and executions with their files after more than a year.
 async fn tidy(app: &Arc<App>, dataset: &'static Dataset) -> Result<(), AnalyticsError> {
     let now = app.clock.now();
     for (mut execution, etag) in repo::executions(app, dataset.name).await? {
+        if !execution.is_open() && now.duration_since(execution.found) > KEPT && execution.outdated.is_empty() {
+            if let Some(raw) = &execution.raw {
+                app.blobs.delete(CONTAINER, &raw.name).await?;
+            }
+            match repo::remove_execution(app, &execution, etag).await {
+                Ok(()) | Err(StoreError::Precondition) => continue,
+                Err(error) => return Err(error.into()),
+            }
+        }
         let over = execution.finished.is_some_and(|finished| now.duration_since(finished) > READ_OUT);
         if execution.outdated.is_empty() || !over {
             continue;

@@ -20,7 +20,7 @@ use parquet::schema::types::Type;
 use rust_decimal::Decimal;
 use tokio::runtime::Handle;
 
-use super::answers::{Answer, Ask, all_columns};
+use super::answers::{Answer, all_columns};
 use super::{AnalyticsError, CONTAINER};
 use crate::analytics::model::datasets::{Dataset, Kind};
 use crate::analytics::model::value;

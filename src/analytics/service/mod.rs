@@ -1,11 +1,13 @@
 //! The verbs: keep Microsoft asked, take files in, answer questions.
 
 pub mod answers;
+pub mod export;
 pub mod fetch;
 pub mod file;
 pub mod ingest;
 pub mod lake;
 pub mod pull;
+pub mod status;
 
 use super::model::piece::Damaged;
 use crate::blobs::BlobError;

@@ -357,13 +357,16 @@ async fn enter(
     covers: Covers,
 ) -> Result<(), AnalyticsError> {
     let complete = |run: &Run| run.status.eq_ignore_ascii_case("Completed") && run.link.is_some() && !run.id.is_empty();
+    let known = repo::executions(app, dataset.name).await?;
     for run in client.runs(report, "Completed").await?.into_iter().filter(complete) {
+        if known.iter().any(|(execution, _)| execution.id == run.id) {
+            continue;
+        }
         let now = app.clock.now();
         let execution = Execution {
             dataset: dataset.name.to_owned(),
             id: run.id,
             report: report.to_owned(),
-            // Without it, the first sight must do; the key then differs from day to day, and the hash of the rows does not.
             generated: run.generated.unwrap_or(now),
             found: now,
             covers,

@@ -1,12 +1,14 @@
 //! The triggers: the timer that keeps Microsoft asked, the queue of datasets to take in, Microsoft's hint that a report is
 //! ready.
 
+pub mod rest;
+
 use std::sync::Arc;
 
 use http::StatusCode;
 
-use super::model::datasets::Dataset;
-use super::service::{ingest, pull};
+use crate::analytics::model::datasets::Dataset;
+use crate::analytics::service::{ingest, pull};
 use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Request, Response, empty};
