@@ -1,5 +1,6 @@
 //! Arguments and exit codes: 0 done, 1 failed, 2 wrong settings or arguments.
 
+mod analytics;
 mod demo;
 mod doctor;
 mod usage;
@@ -52,6 +53,9 @@ enum Command {
     /// Export what was used and billed.
     #[command(subcommand)]
     Usage(usage::UsageCommand),
+    /// Ask Microsoft's datasets, and copy the lake.
+    #[command(subcommand)]
+    Analytics(analytics::AnalyticsCommand),
     /// List every setting with its meaning and default.
     Settings {
         /// Write docs/SETTINGS.md instead.
@@ -121,6 +125,7 @@ async fn perform(command: Command) -> Result<(), Failure> {
         }
         Command::Doctor => doctor::run().await,
         Command::Usage(command) => usage::run(command).await,
+        Command::Analytics(command) => analytics::run(command).await,
         Command::Settings { markdown, sample } => {
             let text = if sample {
                 table::local_settings_sample()

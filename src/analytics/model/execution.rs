@@ -76,8 +76,6 @@ pub struct Execution {
     /// Who let it pass although it had been held.
     #[serde(default)]
     pub released_by: Option<String>,
-    #[serde(default)]
-    pub tries: u32,
 }
 
 /// Which dates a file speaks for: days that it does not have are gone.
@@ -99,6 +97,30 @@ impl From<Reach> for Covers {
 }
 
 impl Execution {
+    /// One whose file Microsoft has made.
+    pub fn found(dataset: &str, id: &str, report: &str, generated: Timestamp, now: Timestamp) -> Self {
+        Self {
+            dataset: dataset.to_owned(),
+            id: id.to_owned(),
+            report: report.to_owned(),
+            generated,
+            found: now,
+            covers: Covers::ItsDates,
+            tsv: false,
+            state: State::Found,
+            raw: None,
+            rows: 0,
+            dates: None,
+            days_changed: 0,
+            days_new: 0,
+            oddities: Vec::new(),
+            months: Vec::new(),
+            outdated: Vec::new(),
+            finished: None,
+            released_by: None,
+        }
+    }
+
     /// Something is still to be done, and can be done.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Found | State::Fetched | State::Switched)

@@ -192,3 +192,32 @@ fn decimal(cell: &str) -> Option<FixedLenByteArray> {
     let unscaled = number.mantissa().checked_mul(10_i128.checked_pow(SCALE.checked_sub(number.scale())?)?)?;
     Some(FixedLenByteArray::from(ByteArray::from(unscaled.to_be_bytes().to_vec())))
 }
+
+/// Copies every file of the lake, by `put(name below the lake, bytes)`; how many there were. Files of the embedded store have
+/// no names that other programs could read.
+pub async fn copy_lake(
+    app: &App,
+    mut put: impl FnMut(&str, u64, &[u8]) -> std::io::Result<()>,
+) -> Result<usize, AnalyticsError> {
+    const PIECE: u64 = 4 * 1024 * 1024;
+    let failed = |error: std::io::Error| AnalyticsError::Worker(error.to_string());
+    let (mut after, mut count) = (String::new(), 0);
+    loop {
+        let blobs = app.blobs.list(CONTAINER, "lake/", &after, 100).await?;
+        let Some(last) = blobs.last() else { return Ok(count) };
+        after.clone_from(&last.name);
+        for blob in &blobs {
+            let name = blob.name.trim_start_matches("lake/");
+            let mut at = 0;
+            while at < blob.length {
+                let piece = app.blobs.get(CONTAINER, &blob.name, at..at + PIECE).await?.unwrap_or_default();
+                if piece.is_empty() {
+                    return Err(AnalyticsError::Contention(blob.name.clone()));
+                }
+                put(name, at, &piece).map_err(failed)?;
+                at += piece.len() as u64;
+            }
+            count += 1;
+        }
+    }
+}

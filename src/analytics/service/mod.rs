@@ -4,6 +4,7 @@ pub mod answers;
 pub mod export;
 pub mod fetch;
 pub mod file;
+pub mod import;
 pub mod ingest;
 pub mod lake;
 pub mod pull;

@@ -363,27 +363,9 @@ async fn enter(
             continue;
         }
         let now = app.clock.now();
-        let execution = Execution {
-            dataset: dataset.name.to_owned(),
-            id: run.id,
-            report: report.to_owned(),
-            generated: run.generated.unwrap_or(now),
-            found: now,
-            covers,
-            tsv: run.format.eq_ignore_ascii_case("tsv"),
-            state: State::Found,
-            raw: None,
-            rows: 0,
-            dates: None,
-            days_changed: 0,
-            days_new: 0,
-            oddities: Vec::new(),
-            months: Vec::new(),
-            outdated: Vec::new(),
-            finished: None,
-            released_by: None,
-            tries: 0,
-        };
+        let mut execution = Execution::found(dataset.name, &run.id, report, run.generated.unwrap_or(now), now);
+        execution.covers = covers;
+        execution.tsv = run.format.eq_ignore_ascii_case("tsv");
         repo::found(app, &execution).await?;
     }
     Ok(())
