@@ -222,6 +222,7 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("Customers", with!(Publisher, customers::handlers::list)),
     ("OneCustomer", with!(Publisher, customers::handlers::one)),
     ("Analytics", with!(Publisher, analytics::handlers::rest::list)),
+    ("AnalyticsQuery", with!(Publisher, analytics::handlers::rest::query)),
     ("AnalyticsRows", with!(Publisher, analytics::handlers::rest::rows)),
     ("OneLead", with!(Publisher, leads::handlers::one)),
     // Microsoft.

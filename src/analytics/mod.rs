@@ -21,9 +21,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use client::AnalyticsClient;
 pub use service::AnalyticsError;
 pub use service::answers::{Answer, Ask};
-pub use service::export::{Format, stream};
+pub use service::export::{Chosen, Format, stream};
 pub use service::import::import;
 pub use service::lake::copy_lake;
+pub use service::questions::{Answered, QuestionError, ask, sample};
 pub use service::status::{Status, executions, statuses};
 
 /// Datasets whose files are being taken in by this process.

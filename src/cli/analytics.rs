@@ -14,7 +14,7 @@ use jiff::civil::Date;
 use super::{Failure, fail, say, settings};
 use crate::analytics::model::datasets::{DATASETS, Dataset};
 use crate::analytics::model::execution::State;
-use crate::analytics::{self, Answer, Ask, Format};
+use crate::analytics::{self, Answer, Ask, Chosen, Format, QuestionError};
 use crate::app::App;
 use crate::foundation::clock::SystemClock;
 use crate::foundation::rng::SystemRandom;
@@ -41,6 +41,19 @@ pub enum AnalyticsCommand {
         /// Where to write it; standard output without.
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Answer a question in Microsoft's query language from what is held, as CSV (docs/ANALYTICS-QUERIES.md).
+    Query {
+        /// Such as "SELECT PlanId, MeteredUsage FROM ISVUsage TIMESPAN LAST_MONTH".
+        query: String,
+        /// These dates instead of the span that it names.
+        #[arg(long, requires = "to")]
+        from: Option<Date>,
+        #[arg(long, requires = "from")]
+        to: Option<Date>,
+        /// Show the first rows as Microsoft answers them itself.
+        #[arg(long, conflicts_with_all = ["from", "to"])]
+        at_microsoft: bool,
     },
     /// Take in a report's file that you have, such as one downloaded from Partner Center. No server may own the embedded store.
     Import {
@@ -86,6 +99,21 @@ pub async fn run(command: AnalyticsCommand) -> Result<(), Failure> {
             };
             rows(&app, &ask, format, out).await
         }
+        AnalyticsCommand::Query { query, at_microsoft: true, .. } => {
+            for row in analytics::sample(&app, &query).await.map_err(|error| wrong(&error))? {
+                say(&serde_json::Value::Object(row).to_string());
+            }
+            Ok(())
+        }
+        AnalyticsCommand::Query { query, from, to, .. } => {
+            let answered = analytics::ask(&app, &query, from.zip(to)).await.map_err(|error| wrong(&error))?;
+            let mut writer = csv::Writer::from_writer(std::io::stdout());
+            let all = std::iter::once(&answered.table.columns).chain(&answered.table.rows);
+            for row in all {
+                writer.write_record(row).map_err(|error| fail(&error))?;
+            }
+            writer.flush().map_err(|error| fail(&error))
+        }
         AnalyticsCommand::Import { dataset, file, generated } => import(&app, dataset, &file, generated).await,
         AnalyticsCommand::Lake { folder } => {
             let count = lake(&app, &folder).await?;
@@ -93,6 +121,16 @@ pub async fn run(command: AnalyticsCommand) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// Everything that is wrong with a question, each under its word.
+fn wrong(error: &QuestionError) -> Failure {
+    let QuestionError::Wrong(all) = error else { return fail(error) };
+    for wrong in all {
+        let remedy = wrong.remedy.as_deref().unwrap_or_default();
+        fail(&std::io::Error::other(format!("{}\n{}\n{remedy}", wrong.message, wrong.shown)));
+    }
+    Failure::Misused
 }
 
 async fn status(app: &Arc<App>) -> Result<(), Failure> {
@@ -115,7 +153,8 @@ async fn rows(app: &Arc<App>, ask: &Ask, format: Format, out: Option<PathBuf>) -
         Some(path) => Box::new(File::create(path).map_err(|error| fail(&error))?),
         None => Box::new(std::io::stdout()),
     };
-    if let Body::Stream(mut pieces) = analytics::stream(answer, format, None) {
+    let chosen = Chosen::all(answer.columns().len());
+    if let Body::Stream(mut pieces) = analytics::stream(answer, format, chosen) {
         while let Some(piece) = pieces.next().await {
             let written = piece.and_then(|piece| target.write_all(&piece));
             written.map_err(|error| fail(&error))?;

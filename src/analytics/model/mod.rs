@@ -6,6 +6,7 @@ pub mod execution;
 pub mod month;
 pub mod offered;
 pub mod piece;
+pub mod query;
 pub mod report;
 pub mod schedule;
 pub mod value;

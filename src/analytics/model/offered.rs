@@ -58,6 +58,22 @@ impl Offered {
         dated.then(|| format!("SELECT {} FROM {} TIMESPAN {span}", columns.join(", "), self.dataset))
     }
 
+    /// What the documents know of a dataset, for when Microsoft's list was never read.
+    pub fn known(dataset: &Dataset) -> Self {
+        let names = |metric: bool| {
+            let columns = dataset.columns.iter().filter(move |column| column.metric == metric);
+            columns.map(|column| column.name.to_owned()).collect()
+        };
+        Self {
+            dataset: dataset.name.to_owned(),
+            columns: names(false),
+            metrics: names(true),
+            spans: ["LAST_MONTH", "LAST_3_MONTHS", "LAST_6_MONTHS", "LAST_1_YEAR", "LIFETIME"]
+                .map(str::to_owned)
+                .to_vec(),
+        }
+    }
+
     pub fn drift(&self, dataset: &Dataset) -> Drift {
         let metric_or_column = |name: &&String| dataset.column(name).is_none();
         Drift {

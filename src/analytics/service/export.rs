@@ -1,7 +1,6 @@
 //! Answers as bytes: CSV, JSON lines, or a page of JSON. Numbers keep every digit; rows go out as they are read.
 
 use std::io::Write as _;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use csv::StringRecord;
@@ -10,6 +9,7 @@ use tokio::sync::mpsc;
 use super::AnalyticsError;
 use super::answers::Answer;
 use crate::analytics::model::datasets::Kind;
+use crate::analytics::model::query::Filter;
 use crate::analytics::model::value;
 use crate::foundation::sheet;
 use crate::foundation::web::Body;
@@ -31,8 +31,29 @@ impl Format {
     }
 }
 
-/// Which rows go out.
-pub type Chosen = Arc<dyn Fn(&StringRecord) -> bool + Send + Sync>;
+/// Which rows go out, and how many of their columns: what only the filter looks at comes last.
+#[derive(Debug)]
+pub struct Chosen {
+    pub filter: Option<Filter>,
+    pub shown: usize,
+}
+
+impl Chosen {
+    pub fn all(columns: usize) -> Self {
+        Self { filter: None, shown: columns }
+    }
+
+    /// The row as it goes out, if it does.
+    pub fn take(&self, mut row: StringRecord) -> Option<StringRecord> {
+        if let Some(filter) = &self.filter
+            && !filter.admits(&row.iter().collect::<Vec<_>>())
+        {
+            return None;
+        }
+        row.truncate(self.shown);
+        Some(row)
+    }
+}
 
 /// A JSON object with the cells of a row; nothing is null, numbers and truth values are themselves.
 pub fn object(columns: &[(String, Kind)], row: &StringRecord, out: &mut Vec<u8>) {
@@ -105,19 +126,17 @@ fn lines(format: Format, columns: &[(String, Kind)], rows: &[StringRecord]) -> V
 
 /// All rows that are chosen, as they are read. Where that fails in the middle, the connection breaks, so that nobody takes a
 /// part for the whole.
-pub fn stream(mut answer: Answer, format: Format, chosen: Option<Chosen>) -> Body {
+pub fn stream(mut answer: Answer, format: Format, chosen: Chosen) -> Body {
     let (sender, mut receiver) = mpsc::channel::<Result<Option<Bytes>, AnalyticsError>>(4);
     tokio::spawn(async move {
-        let columns = answer.columns().to_vec();
+        let columns = answer.columns()[..chosen.shown].to_vec();
         if sender.send(Ok(Some(head(format, &columns).into()))).await.is_err() {
             return;
         }
         loop {
             let piece = match answer.next().await {
-                Ok(Some(mut rows)) => {
-                    if let Some(chosen) = &chosen {
-                        rows.retain(|row| chosen(row));
-                    }
+                Ok(Some(rows)) => {
+                    let rows: Vec<_> = rows.into_iter().filter_map(|row| chosen.take(row)).collect();
                     Ok(Some(Bytes::from(lines(format, &columns, &rows))))
                 }
                 Ok(None) => Ok(None),

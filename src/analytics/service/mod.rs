@@ -8,6 +8,7 @@ pub mod import;
 pub mod ingest;
 pub mod lake;
 pub mod pull;
+pub mod questions;
 pub mod status;
 
 use super::model::piece::Damaged;

@@ -1,0 +1,119 @@
+//! What holds for every query and every text: property tests.
+
+use proptest::prelude::*;
+
+use super::ast::{At, Comparison, Condition, Literal, Name, OrderKey, Query, Scalar, Test};
+use super::check::{Offered, check};
+use super::lex::is_reserved;
+use super::parse::{conditions, query};
+use super::span::Span;
+
+fn at<T>(value: T) -> At<T> {
+    At { value, at: 0..0 }
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    "[A-Za-z][A-Za-z0-9_]{0,12}".prop_filter("reserved", |text| !is_reserved(text)).prop_map(at)
+}
+
+fn literal() -> impl Strategy<Value = Scalar> {
+    prop_oneof!["-?[0-9]{1,9}(\\.[0-9]{1,5})?".prop_map(Literal::Number), "[^'\\p{Cc}]{0,12}".prop_map(Literal::Text)]
+        .prop_map(at)
+}
+
+fn a_condition() -> impl Strategy<Value = Condition> {
+    let comparisons = prop::sample::select(vec![
+        Comparison::Equal,
+        Comparison::NotEqual,
+        Comparison::Greater,
+        Comparison::Less,
+        Comparison::AtLeast,
+        Comparison::AtMost,
+        Comparison::Like,
+        Comparison::NotLike,
+    ]);
+    let test = prop_oneof![
+        (comparisons, literal()).prop_map(|(comparison, value)| Test::Compare(comparison, value)),
+        (any::<bool>(), prop::collection::vec(literal(), 1..4))
+            .prop_map(|(negated, values)| Test::In { negated, values }),
+    ];
+    (name(), test).prop_map(|(column, test)| Condition { column, test })
+}
+
+prop_compose! {
+    fn a_query()(
+        distinct in any::<bool>(),
+        columns in prop::collection::vec(name(), 1..5),
+        dataset in "[A-Za-z][A-Za-z0-9]{0,12}".prop_filter("reserved", |text| !is_reserved(text)).prop_map(at),
+        conditions in prop::collection::vec(a_condition(), 0..4),
+        order in prop::collection::vec((name(), any::<bool>()), 0..3),
+        limit in prop::option::of(1..=u64::MAX),
+        span in prop::option::of(prop::sample::select(Span::ALL.to_vec())),
+    ) -> Query {
+        let order = order.into_iter().map(|(column, ascending)| OrderKey { column, ascending }).collect();
+        Query { distinct, columns, dataset, conditions, order, limit, span: span.map(at), end: 0 }
+    }
+}
+
+/// Without its places.
+fn bare(mut query: Query) -> Query {
+    let names = query.columns.iter_mut().chain(query.order.iter_mut().map(|key| &mut key.column));
+    for name in names.chain([&mut query.dataset]) {
+        name.at = 0..0;
+    }
+    for condition in &mut query.conditions {
+        condition.column.at = 0..0;
+        match &mut condition.test {
+            Test::Compare(_, scalar) => scalar.at = 0..0,
+            Test::In { values, .. } => values.iter_mut().for_each(|scalar| scalar.at = 0..0),
+        }
+    }
+    if let Some(span) = &mut query.span {
+        span.at = 0..0;
+    }
+    query.end = 0;
+    query
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_out_is_read_as_the_same(written in a_query()) {
+        let text = written.to_string();
+        prop_assert!(!text.contains('\n'));
+        match query(&text) {
+            Ok(read) => prop_assert_eq!(bare(read), written),
+            Err(fault) => prop_assert!(false, "{}", fault.render(&text)),
+        }
+    }
+
+    /// Whatever the list says, also of a dataset that is known.
+    #[test]
+    fn whatever_is_read_can_be_checked(written in a_query(), dataset in "(ISVOrder|ISVUsage|x)", offers in prop::collection::vec(".{0,12}", 0..4)) {
+        let text = Query { dataset: at(dataset.clone()), ..written }.to_string();
+        let read = query(&text).unwrap();
+        let offer = Offered { dataset, columns: offers.clone(), metrics: offers.clone(), spans: offers };
+        for fault in check(&read, &[offer]).into_iter().chain(check(&read, &[])) {
+            prop_assert!(text.get(fault.at.clone()).is_some());
+        }
+    }
+
+    #[test]
+    fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let text = String::from_utf8_lossy(&bytes);
+        let _ = query(&text).map_err(|fault| fault.render(&text));
+        let _ = conditions(&text).map_err(|fault| fault.render(&text));
+    }
+
+    #[test]
+    fn no_heap_of_its_words_is_too_strange(words in prop::collection::vec(prop::sample::select(vec![
+        "SELECT", "DISTINCT", "FROM", "WHERE", "AND", "OR", "ORDER", "BY", "LIMIT", "TIMESPAN", "LIKE", "NOT", "IN",
+        "a", "SUM", "(", ")", "CC", ",", "'", "'x'", "\u{2019}", "\"", "1", "-", "=", "<", "*", ";", "\n", "é",
+    ]), 0..30), blanks in any::<bool>()) {
+        let text = words.join(if blanks { " " } else { "" });
+        for fault in [query(&text).err(), conditions(&text).err()].into_iter().flatten() {
+            prop_assert!(fault.at.end <= text.len() && text.get(fault.at.clone()).is_some());
+            prop_assert!(!fault.message.is_empty() && fault.message != "This is not expected.");
+            let _ = fault.render(&text);
+        }
+    }
+}
