@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Simulator;
+use super::analytics;
 use super::faults::Switches;
 use super::http::{Reply, Request, json_reply};
 use super::leads;
@@ -142,7 +143,10 @@ pub async fn answer(simulator: &Simulator, request: &Request) -> Reply {
         (Method::POST, "lead") => leads::page::control(simulator, request).await,
         _ => match managed_apps::control::answer(simulator, request).await {
             Some(outcome) => outcome,
-            None => return json_reply(404, &json!({ "message": "The control API has no such verb." })),
+            None => match analytics::control::answer(simulator, request).await {
+                Some(outcome) => outcome,
+                None => return json_reply(404, &json!({ "message": "The control API has no such verb." })),
+            },
         },
     };
     match outcome {

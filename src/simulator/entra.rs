@@ -61,6 +61,7 @@ struct Grant {
 pub struct Issued {
     codes: HashMap<String, Grant>,
     access_tokens: HashMap<String, Timestamp>,
+    analytics_tokens: HashMap<String, Timestamp>,
 }
 
 impl Issued {
@@ -68,8 +69,13 @@ impl Issued {
         self.access_tokens.get(token).is_some_and(|expires| now < *expires)
     }
 
+    pub fn accepts_for_analytics(&self, token: &str, now: Timestamp) -> bool {
+        self.analytics_tokens.get(token).is_some_and(|expires| now < *expires)
+    }
+
     pub fn revoke_all(&mut self) {
         self.access_tokens.clear();
+        self.analytics_tokens.clear();
     }
 }
 
@@ -299,8 +305,13 @@ fn client_credentials(
     }
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     let wanted = if v2 { field("scope").strip_suffix("/.default").unwrap_or_default() } else { field("resource") };
-    if !wanted.eq_ignore_ascii_case(&MARKETPLACE_APP.to_string()) {
-        let why = "The scope or resource is not the marketplace.";
+    let marketplace = wanted.eq_ignore_ascii_case(&MARKETPLACE_APP.to_string());
+    let resource = wanted.trim_end_matches('/');
+    let analytics = resource.eq_ignore_ascii_case(super::analytics::RESOURCE);
+    // Those that the analytics API took in the past still give tokens; the API refuses them.
+    let past = ["https://graph.windows.net", "https://graph.microsoft.com"].contains(&resource);
+    if !marketplace && !analytics && !past {
+        let why = "The scope or resource is not known in the directory.";
         return Err(Failure(400, "invalid_scope", 70_011, why));
     }
     let now = simulator.base_now();
@@ -310,8 +321,11 @@ fn client_credentials(
         "appid": client_id, "tid": config.tenant_id, "uti": simulator.secret(), "ver": "1.0",
     }));
     let mut issued = simulator.issued();
-    issued.access_tokens.retain(|_, expires| now < *expires);
-    issued.access_tokens.insert(token.clone(), now + SignedDuration::from_secs(TOKEN_SECONDS));
+    let tokens = if analytics { &mut issued.analytics_tokens } else { &mut issued.access_tokens };
+    tokens.retain(|_, expires| now < *expires);
+    if !past {
+        tokens.insert(token.clone(), now + SignedDuration::from_secs(TOKEN_SECONDS));
+    }
     let body = if v2 {
         json!({ "token_type": "Bearer", "expires_in": TOKEN_SECONDS, "ext_expires_in": TOKEN_SECONDS, "access_token": token })
     } else {

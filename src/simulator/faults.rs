@@ -6,6 +6,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::analytics::AnalyticsSwitches;
+
 /// The switches. All off is the calm world.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -125,6 +127,8 @@ pub struct Switches {
     pub crm_retry_after: Option<String>,
     /// The next so many calls of systems of sales are done, and their answers break off.
     pub crm_cut_next: u32,
+    /// What goes wrong in the analytics API.
+    pub analytics: AnalyticsSwitches,
 }
 
 fn milliseconds(delay: Duration) -> u64 {

@@ -21,7 +21,7 @@ use warp::{Filter as _, Reply as _};
 
 use super::Simulator;
 use super::managed_apps::{arm, identity};
-use super::{ai, control, crm, entra, fulfillment, leads, managed_apps, metering, pages};
+use super::{ai, analytics, control, crm, entra, fulfillment, leads, managed_apps, metering, pages};
 
 /// Nothing that is sent to Microsoft is larger.
 const LARGEST_BODY: usize = 1 << 20;
@@ -123,6 +123,8 @@ enum Room {
     Ai(ai::Door),
     Identity,
     Arm,
+    Analytics,
+    Blob,
     Crm(crm::Door),
     Control,
     Pages,
@@ -139,6 +141,8 @@ static ROUTES: LazyLock<Router<Room>> = LazyLock::new(|| {
         .chain(crm::ROUTES.iter().map(|(path, door)| (*path, Room::Crm(*door))))
         .chain(pages::ROUTES.iter().map(|path| (*path, Room::Pages)))
         .chain(managed_apps::page::ROUTES.iter().chain(leads::page::ROUTES).map(|path| (*path, Room::Pages)))
+        .chain(analytics::page::ROUTES.iter().map(|path| (*path, Room::Pages)))
+        .chain([(analytics::API_ROUTE, Room::Analytics), (analytics::BLOB_ROUTE, Room::Blob)])
         .chain([(identity::ROUTE, Room::Identity), (arm::ROUTE, Room::Arm), ("/simulator/{verb}", Room::Control)]);
     for (path, room) in all {
         router.insert(path, room).expect("the routes of the simulator do not overlap");
@@ -163,6 +167,8 @@ async fn answer(simulator: Simulator, mut request: Request) -> Answer {
         Room::Ai(door) => return guard(&simulator, ai::answer(&simulator, door, &request).await),
         Room::Identity => identity::answer(&simulator, &request),
         Room::Arm => arm::answer(&simulator, &request).await,
+        Room::Analytics => analytics::answer(&simulator, &request),
+        Room::Blob => return analytics::answer_blob(&simulator, &request).await,
         Room::Crm(door) => return guard(&simulator, crm::answer(&simulator, door, &request)),
         Room::Control => control::answer(&simulator, &request).await,
         Room::Pages => pages::answer(&simulator, &request).await,

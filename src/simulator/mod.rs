@@ -4,7 +4,7 @@
 //! It owns: the marketplace's books (`state`, `model`, `lifecycle`, `publisher`; metered usage in `usage` and
 //! `millionths`), managed applications with what Azure tells of them (`managed_apps`), leads (`leads`), the HTTP faces of
 //! marketplace and sign-in (`fulfillment`, `metering`, `entra`), the AI services that the product sells on (`ai`), the
-//! systems of sales that leads go to (`crm`), webhooks on their way to the product (`webhooks`), what may go wrong (`faults`), what is
+//! systems of sales that leads go to (`crm`), the analytics API with its datasets (`analytics`), webhooks on their way to the product (`webhooks`), what may go wrong (`faults`), what is
 //! sold and to whom (`catalogue`, `people`), and pages and a JSON API to drive it by hand (`pages`, `control`). It knows nothing of the product but two addresses: the landing page and the
 //! webhook. Everything is in memory and gone at the end.
 //!
@@ -13,6 +13,7 @@
 //! the base clock plus what [`Simulator::advance`] has added.
 
 pub mod ai;
+pub mod analytics;
 pub mod catalogue;
 mod control;
 pub mod crm;
@@ -56,6 +57,7 @@ use keys::SigningKey;
 use state::{State, Turn};
 
 pub use ai::{AiCall, AiConfig, AiKind};
+pub use analytics::{Analytics, AnalyticsHistory};
 pub use crm::{CrmConfig, CrmRecord};
 pub use faults::Faults;
 pub use leads::{Lead, LeadAnswer};
@@ -117,6 +119,10 @@ pub struct ProductConfig {
     pub identity_header: String,
     /// `ARM_URL`
     pub arm_url: String,
+    /// `ANALYTICS_API_URL`
+    pub analytics_url: String,
+    /// `ANALYTICS_RESOURCE`
+    pub analytics_resource: String,
 }
 
 /// How far business time may be from the base clock: about ten years, so that no date runs over.
@@ -193,7 +199,9 @@ impl Simulator {
         async move {
             let senders = (self.0.delivery == Delivery::Automatic).then(|| {
                 let notifications = managed_apps::deliver_in_background(self.clone());
-                [tokio::spawn(self.clone().deliver_in_background()), tokio::spawn(notifications)]
+                let callbacks = analytics::deliver_in_background(self.clone());
+                let webhooks = self.clone().deliver_in_background();
+                [tokio::spawn(webhooks), tokio::spawn(notifications), tokio::spawn(callbacks)]
             });
             http::serve(self, listener, shutdown).await;
             for sender in senders.into_iter().flatten() {
@@ -219,6 +227,8 @@ impl Simulator {
             identity_endpoint: format!("{}{}", self.0.base_url, managed_apps::identity::ROUTE),
             identity_header: managed_apps::identity::IDENTITY_HEADER.to_owned(),
             arm_url: format!("{}/arm", self.0.base_url),
+            analytics_url: format!("{}{}", self.0.base_url, analytics::BASE),
+            analytics_resource: analytics::RESOURCE.to_owned(),
         }
     }
 
@@ -345,7 +355,9 @@ impl Simulator {
     /// `patch`, `delete`, `operations`, `operation.get`, `operation.patch`, `usage`, `usage.batch`, `usage.list`, `token`, `keys`,
     /// `identity.token`, `arm.application`, `arm.graph`,
     /// `ai.chat`, `ai.embeddings`, `ai.models`, and the other doors of the AI services by the names they have there; `crm.dynamics`, `crm.dynamics.token`
-    /// and the other doors of the systems of sales.
+    /// and the other doors of the systems of sales; `analytics.datasets`, `analytics.query.create` (`list`, `test`, `delete`),
+    /// `analytics.report.create` (`list`, `update`, `pause`, `resume`, `delete`), `analytics.executions`,
+    /// `analytics.download`.
     pub fn request_count(&self, label: &str) -> u64 {
         lock(&self.0.counts).get(label).copied().unwrap_or(0)
     }

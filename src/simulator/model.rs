@@ -100,6 +100,14 @@ impl Operation {
     }
 }
 
+/// What a subscription began with.
+#[derive(Debug, Clone)]
+pub struct Bought {
+    pub plan: String,
+    pub quantity: Option<u32>,
+    pub trial: bool,
+}
+
 /// One subscription.
 #[derive(Debug, Clone)]
 pub struct Subscription {
@@ -108,6 +116,7 @@ pub struct Subscription {
     pub offer_id: String,
     pub plan_id: String,
     pub quantity: Option<u32>,
+    pub bought: Bought,
     pub status: Status,
     pub purchaser: Person,
     pub beneficiary: Person,

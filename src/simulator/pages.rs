@@ -15,6 +15,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::Simulator;
+use super::analytics;
 use super::catalogue::{self, OFFER_ID};
 use super::control::ActOrder;
 use super::faults::Switches;
@@ -55,6 +56,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("webhooks.html", include_str!("templates/webhooks.html")),
         ("usage.html", include_str!("templates/usage.html")),
         ("managed_apps.html", include_str!("templates/managed_apps.html")),
+        ("analytics.html", include_str!("templates/analytics.html")),
         ("leads.html", include_str!("templates/leads.html")),
         ("log.html", include_str!("templates/log.html")),
         ("controls.html", include_str!("templates/controls.html")),
@@ -97,6 +99,7 @@ pub async fn answer(simulator: &Simulator, request: &Request) -> Reply {
         }
         (false, ["usage"]) => usage(simulator),
         (_, ["managed-apps", ..]) => managed_apps::page::answer(simulator, post, request).await,
+        (_, ["analytics", ..]) => analytics::page::answer(simulator, post, request).await,
         (_, ["leads", ..]) => leads::page::answer(simulator, post, request).await,
         (false, ["controls"]) => controls(simulator),
         (true, ["controls", "faults"]) => set_faults(simulator, &request.form()),

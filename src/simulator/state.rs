@@ -126,6 +126,8 @@ pub struct State {
     pub managed: super::managed_apps::Book,
     /// Leads that were sent.
     pub leads: super::leads::Book,
+    /// Reports of the analytics API, and what they are made of beside these books.
+    pub analytics: super::analytics::Book,
     /// Business time minus base time.
     pub offset: SignedDuration,
 }
@@ -197,7 +199,7 @@ impl Turn<'_> {
         beneficiary: Option<&Person>,
         options: PurchaseOptions,
     ) -> Uuid {
-        use super::model::{Action, OperationStatus, Source, Status};
+        use super::model::{Action, Bought, OperationStatus, Source, Status};
         let id = self.id();
         let plan = super::catalogue::plan(plan_id);
         let (purchaser, beneficiary) = match beneficiary {
@@ -209,12 +211,15 @@ impl Turn<'_> {
         let first_term = plan.and_then(|plan| plan.terms.first()).map_or("P1M", |term| term.unit);
         let name =
             options.name.unwrap_or_else(|| format!("{} for {}", plan.map_or(plan_id, |p| p.name), beneficiary.name));
+        let quantity = quantity.or(seats.map(|(least, _)| least));
+        let trial = options.free_trial || plan.is_some_and(|plan| plan.free_trial);
         let mut subscription = Subscription {
             id,
             name,
             offer_id: if options.preview { format!("{offer}-preview") } else { offer.to_owned() },
             plan_id: plan_id.to_owned(),
-            quantity: quantity.or(seats.map(|(least, _)| least)),
+            quantity,
+            bought: Bought { plan: plan_id.to_owned(), quantity, trial },
             status: Status::PendingFulfillmentStart,
             purchaser,
             beneficiary,
@@ -224,7 +229,7 @@ impl Turn<'_> {
             anchor: None,
             renewals: 0,
             auto_renew: options.auto_renew,
-            free_trial: options.free_trial || plan.is_some_and(|plan| plan.free_trial),
+            free_trial: trial,
             created: self.now,
             activates_at: None,
             activation_fails: false,

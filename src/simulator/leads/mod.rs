@@ -150,6 +150,13 @@ pub struct Book {
     sent: Vec<SentLead>,
 }
 
+impl Book {
+    /// What was sent last, the oldest first.
+    pub fn sent(&self) -> &[SentLead] {
+        &self.sent
+    }
+}
+
 impl Turn<'_> {
     fn remember_lead(&mut self, sent: SentLead) {
         let book = &mut self.state.leads;
