@@ -7,6 +7,7 @@ mod ai_hostile;
 mod ai_limits;
 mod ai_media;
 mod ai_staff;
+mod analytics;
 mod background;
 mod budget_pages;
 mod callbacks;

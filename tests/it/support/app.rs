@@ -63,6 +63,7 @@ pub fn settings_for(simulator: &Simulator, address: &str) -> HashMap<String, Str
         ("PUBLISHER_API_KEYS", format!("billing={PUBLISHER_KEY}")),
         ("MANAGED_APP_SECRETS", NOTIFICATION_SECRET.to_owned()),
         ("ARM_URL", config.arm_url),
+        ("ANALYTICS_API_URL", config.analytics_url),
         ("IDENTITY_ENDPOINT", config.identity_endpoint),
         ("IDENTITY_HEADER", config.identity_header),
         ("SUPPORT_EMAIL", "help@mediagenie.example".to_owned()),
