@@ -25,7 +25,7 @@ pub use service::export::{Chosen, Format, stream};
 pub use service::import::import;
 pub use service::lake::copy_lake;
 pub use service::questions::{Answered, QuestionError, ask, sample};
-pub use service::status::{Status, executions, statuses};
+pub use service::status::{Status, changes, executions, statuses};
 
 /// Datasets whose files are being taken in by this process.
 #[derive(Debug, Default)]

@@ -8,6 +8,7 @@ mod ai_limits;
 mod ai_media;
 mod ai_staff;
 mod analytics;
+mod analytics_faults;
 mod background;
 mod budget_pages;
 mod callbacks;

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{AnalyticsError, pull};
-use crate::analytics::model::datasets::DATASETS;
-use crate::analytics::model::execution::Execution;
+use crate::analytics::model::changes::Changes;
+use crate::analytics::model::datasets::{DATASETS, Dataset};
+use crate::analytics::model::execution::{Execution, State};
 use crate::analytics::model::month::UNDATED;
 use crate::analytics::model::schedule::Schedule;
 use crate::analytics::repo;
@@ -60,4 +61,22 @@ pub async fn executions(app: &App, dataset: &str) -> Result<Vec<Execution>, Anal
     let mut all: Vec<_> = repo::executions(app, dataset).await?.into_iter().map(|(execution, _)| execution).collect();
     all.reverse();
     Ok(all)
+}
+
+/// What later files said otherwise than earlier ones, the newest first, behind `after`; and where more would begin.
+pub async fn changes(
+    app: &App,
+    dataset: &Dataset,
+    after: &str,
+    limit: usize,
+) -> Result<(Vec<Changes>, Option<String>), AnalyticsError> {
+    let (found, more) = repo::changes(app, dataset.name, after, limit).await?;
+    let next = found.last().filter(|_| more).map(|(key, _)| key.clone());
+    // One whose execution was never put in force changed nothing.
+    let all = repo::executions(app, dataset.name).await?;
+    let in_force = |id: &str| {
+        let execution = all.iter().find(|(execution, _)| execution.id == id);
+        execution.is_none_or(|(execution, _)| matches!(execution.state, State::Switched | State::Done))
+    };
+    Ok((found.into_iter().map(|(_, changes)| changes).filter(|changes| in_force(&changes.execution)).collect(), next))
 }
