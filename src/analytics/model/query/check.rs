@@ -9,16 +9,13 @@ use super::filter::literal;
 use super::lex::is_reserved;
 use super::span::Span;
 
-/// One entry of Microsoft's list (analytics contract 4.1), in its names, in both letter cases.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One entry of Microsoft's list (analytics contract 4.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offered {
-    #[serde(rename = "datasetName", alias = "DatasetName")]
     pub dataset: String,
-    #[serde(rename = "selectableColumns", alias = "SelectableColumns", default)]
     pub columns: Vec<String>,
-    #[serde(rename = "availableMetrics", alias = "AvailableMetrics", default)]
     pub metrics: Vec<String>,
-    #[serde(rename = "availableDateRanges", alias = "AvailableDateRanges", default)]
+    /// Such as `LAST_MONTH`.
     pub spans: Vec<String>,
 }
 
@@ -157,18 +154,19 @@ mod tests {
     use super::super::parse::query;
     use super::*;
 
-    fn offered() -> Vec<Offered> {
-        serde_json::from_str(
-            r#"[
-              {"datasetName": "ISVUsage", "selectableColumns": ["UsageDate", "OfferName", "OfferType", "SKUBillingType",
-                "PlanId", "CoreSize", "IsPrivateOffer", "CustomerName", "NewColumn"],
-               "availableMetrics": ["NormalizedUsage", "EstimatedExtendedChargeCC"],
-               "availableDateRanges": ["LAST_MONTH", "LAST_3_MONTHS", "LIFETIME"]},
-              {"DatasetName": "ISVOfferRetention", "SelectableColumns": ["FirstUsageDate", "Offset"],
-               "AvailableMetrics": ["RevenueGenerated(USD)"], "AvailableDateRanges": []}
-            ]"#,
-        )
-        .unwrap()
+    fn offer(dataset: &str, columns: &str, metrics: &str, spans: &str) -> Offered {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+        Offered { dataset: dataset.to_owned(), columns: words(columns), metrics: words(metrics), spans: words(spans) }
+    }
+
+    fn offered() -> [Offered; 2] {
+        let usage =
+            "UsageDate OfferName OfferType SKUBillingType PlanId CoreSize IsPrivateOffer CustomerName NewColumn";
+        let spans = "LAST_MONTH LAST_3_MONTHS LIFETIME";
+        [
+            offer("ISVUsage", usage, "NormalizedUsage EstimatedExtendedChargeCC", spans),
+            offer("ISVOfferRetention", "FirstUsageDate Offset", "RevenueGenerated(USD)", ""),
+        ]
     }
 
     /// The words and what is said of them.
@@ -243,8 +241,7 @@ mod tests {
     fn a_word_that_a_column_never_has_is_wrong_but_part_of_one_is_a_pattern() {
         let order = |condition: &str| {
             let text = format!("SELECT OrderStatus FROM ISVOrder WHERE {condition} TIMESPAN LIFETIME");
-            let offer = r#"{"datasetName": "ISVOrder", "selectableColumns": ["OrderStatus"]}"#;
-            check(&query(&text).unwrap(), &[serde_json::from_str(offer).unwrap()]).len()
+            check(&query(&text).unwrap(), &[offer("ISVOrder", "OrderStatus", "", "")]).len()
         };
         assert_eq!(order("OrderStatus IN ('active', 'CANCELLED')"), 0);
         assert_eq!(order("OrderStatus LIKE 'Cancel%'"), 0);

@@ -81,10 +81,9 @@ fn lexeme<'i>(input: &mut Input<'i>) -> Lexed<Lexeme<'i>> {
 
 fn word<'i>(input: &mut Input<'i>) -> Lexed<Lexeme<'i>> {
     let from = input.current_token_start();
-    let text =
-        (one_of(|c: char| c.is_alphabetic() || c == '_'), take_while(0.., |c: char| c.is_alphanumeric() || c == '_'))
-            .take()
-            .parse_next(input)?;
+    // Names that are copied from a page may have `\_` in them.
+    let run = |c: char| c.is_alphanumeric() || matches!(c, '_' | '\\');
+    let text = (one_of(|c: char| c.is_alphabetic() || c == '_'), take_while(0.., run)).take().parse_next(input)?;
     if text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.is_ascii() {
         return Ok(Lexeme::Word(text));
     }
@@ -130,7 +129,7 @@ fn quoted<'i>(input: &mut Input<'i>) -> Lexed<Lexeme<'i>> {
         let fault = Fault::new(from..input.current_token_start(), "This value is not closed.");
         return Ok(Lexeme::Broken(fault.remedy(remedy)));
     }
-    let tail = run_on(*input.as_ref(), closes);
+    let tail = run_on(input.as_ref(), closes);
     if tail.is_empty() {
         return Ok(Lexeme::Text(text));
     }
@@ -230,6 +229,7 @@ mod tests {
         assert_eq!(broken("x > 2026-02-03").0, "2026-02-03");
         assert_eq!(broken("x = 5.").0, "5.");
         assert_eq!(broken("Größe").0, "Größe");
+        assert_eq!(broken("LAST\\_MONTH").0, "LAST\\_MONTH");
         assert_eq!(broken("x = \"saas\"").0, "\"saas\"");
         assert_eq!(broken("x = 'saas\ny").0, "'saas");
     }

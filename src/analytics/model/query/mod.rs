@@ -5,6 +5,7 @@ pub mod ast;
 pub mod check;
 pub mod fault;
 pub mod filter;
+pub mod hold;
 #[cfg(test)]
 mod laws;
 mod lex;
@@ -17,6 +18,7 @@ pub use ast::Query;
 pub use check::{Offered, check};
 pub use fault::Fault;
 pub use filter::Filter;
+pub use hold::TooMuch;
 pub use parse::{conditions, query};
 pub use run::{Run, Table};
 pub use span::Span;
