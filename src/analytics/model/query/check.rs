@@ -1,5 +1,7 @@
 //! A query against Microsoft's live list of datasets and against what is known of the columns, before anything is sent.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::datasets::Dataset;
@@ -27,21 +29,21 @@ pub fn check(query: &Query, offered: &[Offered]) -> Vec<Fault> {
     if offer.is_none() {
         faults.push(no_dataset(&query.dataset, known, offered));
     }
-    let mut seen: Vec<&Name> = Vec::new();
+    let twice =
+        |name: &Name, what| Fault::new(name.at.clone(), format!("`{name}` {what} twice.")).remedy("Leave one out.");
+    let (mut selected, mut ordered) = (HashSet::new(), HashSet::new());
     for name in &query.columns {
-        if seen.iter().any(|before| same(before, name)) {
-            faults.push(Fault::new(name.at.clone(), format!("`{name}` is selected twice.")).remedy("Leave one out."));
+        if !selected.insert(name.value.to_ascii_lowercase()) {
+            faults.push(twice(name, "is selected"));
         }
-        seen.push(name);
     }
-    let mut ordered: Vec<&Name> = Vec::new();
     for name in query.order.iter().map(|key| &key.column) {
-        if !seen.iter().any(|column| same(column, name)) {
+        let lower = name.value.to_ascii_lowercase();
+        if !selected.contains(&lower) {
             faults.push(not_selected(name));
-        } else if ordered.iter().any(|before| same(before, name)) {
-            faults.push(Fault::new(name.at.clone(), format!("`{name}` orders twice.")).remedy("Leave one out."));
+        } else if !ordered.insert(lower) {
+            faults.push(twice(name, "orders"));
         }
-        ordered.push(name);
     }
     if let Some(offer) = offer {
         let conditions = query.conditions.iter().map(|condition| &condition.column);
@@ -53,10 +55,6 @@ pub fn check(query: &Query, offered: &[Offered]) -> Vec<Fault> {
     faults.extend(span(query, offer));
     faults.sort_by_key(|fault| (fault.at.start, fault.at.end));
     faults
-}
-
-fn same(one: &Name, other: &Name) -> bool {
-    one.value.eq_ignore_ascii_case(&other.value)
 }
 
 pub(super) fn not_selected(name: &Name) -> Fault {

@@ -1,5 +1,5 @@
-//! What is held in memory while a query runs, and how much of it: rows up to `MOST_ROWS` and `MOST_BYTES`; with a limit,
-//! only as many rows as are answered.
+//! What is held in memory while a query runs, and how much of it: rows up to `MOST_ROWS` and `MOST_BYTES`; with a
+//! limit, only as many rows as are answered.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -19,7 +19,7 @@ pub const MOST_BYTES: usize = 64 * 1024 * 1024;
 pub enum TooMuch {
     #[error("the answer has more than {MOST_ROWS} rows; ask for fewer columns or dates, or set a LIMIT")]
     Rows,
-    #[error("the answer has more than {} MiB; ask for fewer columns or dates, or set a LIMIT", MOST_BYTES / 1024 / 1024)]
+    #[error("the answer has more than {} MiB; ask for fewer columns or dates, or set a LIMIT", MOST_BYTES >> 20)]
     Bytes,
     #[error("a sum has more digits than can be added exactly")]
     Digits,

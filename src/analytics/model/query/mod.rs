@@ -1,5 +1,5 @@
-//! Microsoft's analytics query language (analytics contract 8): read, checked against what Microsoft offers, written out
-//! again to be sent, and run over our own rows.
+//! Microsoft's analytics query language (analytics contract 8): read, checked against what Microsoft offers, written
+//! out again to be sent, and run over our own rows.
 
 pub mod ast;
 pub mod check;
