@@ -1,5 +1,7 @@
 //! A query against Microsoft's live list of datasets and against what is known of the columns, before anything is sent.
 
+use std::collections::HashSet;
+
 use super::super::datasets::Dataset;
 use super::super::offered::Offered;
 use super::ast::{Comparison, Condition, Name, Query, Test};
@@ -16,21 +18,21 @@ pub fn check(query: &Query, offered: &[Offered]) -> Vec<Fault> {
     if offer.is_none() {
         faults.push(no_dataset(&query.dataset, known, offered));
     }
-    let mut seen: Vec<&Name> = Vec::new();
+    let twice =
+        |name: &Name, what| Fault::new(name.at.clone(), format!("`{name}` {what} twice.")).remedy("Leave one out.");
+    let (mut selected, mut ordered) = (HashSet::new(), HashSet::new());
     for name in &query.columns {
-        if seen.iter().any(|before| same(before, name)) {
-            faults.push(Fault::new(name.at.clone(), format!("`{name}` is selected twice.")).remedy("Leave one out."));
+        if !selected.insert(name.value.to_ascii_lowercase()) {
+            faults.push(twice(name, "is selected"));
         }
-        seen.push(name);
     }
-    let mut ordered: Vec<&Name> = Vec::new();
     for name in query.order.iter().map(|key| &key.column) {
-        if !seen.iter().any(|column| same(column, name)) {
+        let lower = name.value.to_ascii_lowercase();
+        if !selected.contains(&lower) {
             faults.push(not_selected(name));
-        } else if ordered.iter().any(|before| same(before, name)) {
-            faults.push(Fault::new(name.at.clone(), format!("`{name}` orders twice.")).remedy("Leave one out."));
+        } else if !ordered.insert(lower) {
+            faults.push(twice(name, "orders"));
         }
-        ordered.push(name);
     }
     if let Some(offer) = offer {
         let conditions = query.conditions.iter().map(|condition| &condition.column);
@@ -42,10 +44,6 @@ pub fn check(query: &Query, offered: &[Offered]) -> Vec<Fault> {
     faults.extend(span(query, offer));
     faults.sort_by_key(|fault| (fault.at.start, fault.at.end));
     faults
-}
-
-fn same(one: &Name, other: &Name) -> bool {
-    one.value.eq_ignore_ascii_case(&other.value)
 }
 
 pub(super) fn not_selected(name: &Name) -> Fault {
@@ -143,18 +141,19 @@ mod tests {
     use super::super::parse::query;
     use super::*;
 
-    fn offered() -> Vec<Offered> {
-        serde_json::from_str(
-            r#"[
-              {"datasetName": "ISVUsage", "selectableColumns": ["UsageDate", "OfferName", "OfferType", "SKUBillingType",
-                "PlanId", "CoreSize", "IsPrivateOffer", "CustomerName", "NewColumn"],
-               "availableMetrics": ["NormalizedUsage", "EstimatedExtendedChargeCC"],
-               "availableDateRanges": ["LAST_MONTH", "LAST_3_MONTHS", "LIFETIME"]},
-              {"DatasetName": "ISVOfferRetention", "SelectableColumns": ["FirstUsageDate", "Offset"],
-               "AvailableMetrics": ["RevenueGenerated(USD)"], "AvailableDateRanges": []}
-            ]"#,
-        )
-        .unwrap()
+    fn offer(dataset: &str, columns: &str, metrics: &str, spans: &str) -> Offered {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+        Offered { dataset: dataset.to_owned(), columns: words(columns), metrics: words(metrics), spans: words(spans) }
+    }
+
+    fn offered() -> [Offered; 2] {
+        let usage =
+            "UsageDate OfferName OfferType SKUBillingType PlanId CoreSize IsPrivateOffer CustomerName NewColumn";
+        let spans = "LAST_MONTH LAST_3_MONTHS LIFETIME";
+        [
+            offer("ISVUsage", usage, "NormalizedUsage EstimatedExtendedChargeCC", spans),
+            offer("ISVOfferRetention", "FirstUsageDate Offset", "RevenueGenerated(USD)", ""),
+        ]
     }
 
     /// The words and what is said of them.
@@ -229,8 +228,7 @@ mod tests {
     fn a_word_that_a_column_never_has_is_wrong_but_part_of_one_is_a_pattern() {
         let order = |condition: &str| {
             let text = format!("SELECT OrderStatus FROM ISVOrder WHERE {condition} TIMESPAN LIFETIME");
-            let offer = r#"{"datasetName": "ISVOrder", "selectableColumns": ["OrderStatus"]}"#;
-            check(&query(&text).unwrap(), &[serde_json::from_str(offer).unwrap()]).len()
+            check(&query(&text).unwrap(), &[offer("ISVOrder", "OrderStatus", "", "")]).len()
         };
         assert_eq!(order("OrderStatus IN ('active', 'CANCELLED')"), 0);
         assert_eq!(order("OrderStatus LIKE 'Cancel%'"), 0);

@@ -14,8 +14,8 @@ use super::super::value;
 use super::ast::{Comparison, Condition, Name, Scalar, Test};
 use super::fault::{Fault, nearest};
 
-/// A cell or a literal as it is compared. The order is the one of ORDER BY: null comes first, then what can be read, then
-/// what can not.
+/// A cell or a literal as it is compared. The order is the one of ORDER BY: null comes first, then what can be read,
+/// then what can not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Value {
     Null,

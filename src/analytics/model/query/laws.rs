@@ -1,9 +1,11 @@
-//! What holds for every query and every text: property tests.
+//! What holds for every query and every text, and for those in the documents.
 
 use proptest::prelude::*;
 
+use super::super::datasets::{Column, DATASETS, Dataset};
+use super::super::offered::Offered;
 use super::ast::{At, Comparison, Condition, Literal, Name, OrderKey, Query, Scalar, Test};
-use super::check::{Offered, check};
+use super::check::check;
 use super::lex::is_reserved;
 use super::parse::{conditions, query};
 use super::span::Span;
@@ -88,7 +90,9 @@ proptest! {
 
     /// Whatever the list says, also of a dataset that is known.
     #[test]
-    fn whatever_is_read_can_be_checked(written in a_query(), dataset in "(ISVOrder|ISVUsage|x)", offers in prop::collection::vec(".{0,12}", 0..4)) {
+    fn whatever_is_read_can_be_checked(
+        written in a_query(), dataset in "(ISVOrder|ISVUsage|x)", offers in prop::collection::vec(".{0,12}", 0..4),
+    ) {
         let text = Query { dataset: at(dataset.clone()), ..written }.to_string();
         let read = query(&text).unwrap();
         let offer = Offered { dataset, columns: offers.clone(), metrics: offers.clone(), spans: offers };
@@ -115,5 +119,63 @@ proptest! {
             prop_assert!(!fault.message.is_empty() && fault.message != "This is not expected.");
             let _ = fault.render(&text);
         }
+    }
+}
+
+const DOCUMENT: &str = include_str!("../../../../docs/ANALYTICS-QUERIES.md");
+
+fn blocks(language: &str) -> impl Iterator<Item = &'static str> {
+    let begin = format!("```{language}\n");
+    let bodies = DOCUMENT.split("\n```\n").filter_map(move |part| Some(part.split_once(&begin)?.1));
+    bodies.collect::<Vec<_>>().into_iter()
+}
+
+/// Everything that the documents name.
+fn all_offered() -> Vec<Offered> {
+    let offer = |dataset: &Dataset| {
+        let names = |metric| {
+            let of = move |column: &&Column| column.metric == metric;
+            dataset.columns.iter().filter(of).map(|column| column.name.to_owned()).collect()
+        };
+        let spans =
+            ["LAST_MONTH", "LAST_3_MONTHS", "LAST_6_MONTHS", "LAST_1_YEAR", "LIFETIME"].map(str::to_owned).to_vec();
+        Offered { dataset: dataset.name.to_owned(), columns: names(false), metrics: names(true), spans }
+    };
+    DATASETS.iter().map(offer).collect()
+}
+
+#[test]
+fn the_documented_queries_are_right_and_there_is_one_for_each_dataset() {
+    let mut datasets = Vec::new();
+    for text in blocks("sql") {
+        let read = query(text).unwrap_or_else(|fault| panic!("{}", fault.render(text)));
+        let faults: Vec<_> = check(&read, &all_offered()).iter().map(|fault| fault.render(text)).collect();
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+        datasets.push(read.dataset.value);
+    }
+    assert_eq!(datasets, DATASETS.iter().map(|dataset| dataset.name.to_owned()).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_documented_faults_are_what_is_shown() {
+    let block = blocks("text").next().unwrap();
+    let text = block.lines().next().unwrap();
+    let shown = check(&query(text).unwrap(), &all_offered()).iter().map(|fault| fault.render(text)).collect::<Vec<_>>();
+    assert_eq!(format!("{text}\n\n{}", shown.join("\n\n")), block);
+}
+
+#[test]
+fn queries_are_read_as_microsofts_documents_write_them() {
+    for (text, plain) in [
+        (
+            "SELECT AssetId,Quantity , Currency from ISVOrder WHERE OrderStatus='Active' and IsTrial = ’False’",
+            "SELECT AssetId, Quantity, Currency FROM ISVOrder WHERE OrderStatus = 'Active' AND IsTrial = 'False'",
+        ),
+        (
+            "SELECT UsageDate, RawUsage FROM ISVUsage WHERE OfferType NOT IN (‘Azure Applications’, ‘SaaS’) TIMESPAN LAST_1_YEAR",
+            "SELECT UsageDate, RawUsage FROM ISVUsage WHERE OfferType NOT IN ('Azure Applications', 'SaaS') TIMESPAN LAST_1_YEAR",
+        ),
+    ] {
+        assert_eq!(query(text).unwrap_or_else(|fault| panic!("{}", fault.render(text))).to_string(), plain);
     }
 }

@@ -1,5 +1,5 @@
-//! The words of a query. What is no word of the language becomes a word too, with its fault, so that the parser reports
-//! the first one in the order of the text.
+//! The words of a query. What is no word of the language becomes the last word, with its fault, so that the parser
+//! reports what is wrong before it, or this.
 
 use std::ops::Range;
 
@@ -53,7 +53,7 @@ pub(super) fn is_reserved(word: &str) -> bool {
 type Input<'i> = LocatingSlice<&'i str>;
 type Lexed<T> = winnow::Result<T, EmptyError>;
 
-/// The last one is the end.
+/// The last one is the end; what stands behind a broken one is not read.
 pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
     let mut input = LocatingSlice::new(text);
     let mut tokens = Vec::new();
@@ -64,7 +64,11 @@ pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
             break;
         };
         end = input.current_token_start();
+        let broken = matches!(lexeme, Lexeme::Broken(_));
         tokens.push(Token { lexeme, at: from..end });
+        if broken {
+            break;
+        }
     }
     tokens.push(Token { lexeme: Lexeme::End, at: end..end });
     tokens
@@ -81,11 +85,10 @@ fn lexeme<'i>(input: &mut Input<'i>) -> Lexed<Lexeme<'i>> {
 
 fn word<'i>(input: &mut Input<'i>) -> Lexed<Lexeme<'i>> {
     let from = input.current_token_start();
-    let text =
-        (one_of(|c: char| c.is_alphabetic() || c == '_'), take_while(0.., |c: char| c.is_alphanumeric() || c == '_'))
-            .take()
-            .parse_next(input)?;
-    if text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.is_ascii() {
+    // Names that are copied from a page may have `\_` in them.
+    let run = |c: char| c.is_alphanumeric() || matches!(c, '_' | '\\');
+    let text = (one_of(|c: char| c.is_alphabetic() || c == '_'), take_while(0.., run)).take().parse_next(input)?;
+    if text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.is_ascii() && !text.contains('\\') {
         return Ok(Lexeme::Word(text));
     }
     let fault = Fault::new(from..from + text.len(), format!("`{text}` is not a name."));
@@ -130,7 +133,7 @@ fn quoted<'i>(input: &mut Input<'i>) -> Lexed<Lexeme<'i>> {
         let fault = Fault::new(from..input.current_token_start(), "This value is not closed.");
         return Ok(Lexeme::Broken(fault.remedy(remedy)));
     }
-    let tail = run_on(*input.as_ref(), closes);
+    let tail = run_on(input.as_ref(), closes);
     if tail.is_empty() {
         return Ok(Lexeme::Text(text));
     }
@@ -230,6 +233,7 @@ mod tests {
         assert_eq!(broken("x > 2026-02-03").0, "2026-02-03");
         assert_eq!(broken("x = 5.").0, "5.");
         assert_eq!(broken("Größe").0, "Größe");
+        assert_eq!(broken("LAST\\_MONTH").0, "LAST\\_MONTH");
         assert_eq!(broken("x = \"saas\"").0, "\"saas\"");
         assert_eq!(broken("x = 'saas\ny").0, "'saas");
     }

@@ -1,22 +1,13 @@
 //! A query over our own rows: conditions, groups, order and limit. The dataset and the time span are not looked at: who
 //! calls chooses the rows.
-//!
-//! Rows are held in memory up to `MOST_ROWS` and `MOST_BYTES`. With LIMIT, and no metric, only as many as are answered.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
-use std::fmt::Write as _;
-
-use rust_decimal::Decimal;
 
 use super::super::datasets::Kind;
-use super::super::value;
 use super::ast::Query;
 use super::fault::Fault;
 use super::filter::{Filter, Value, place};
-
-pub const MOST_ROWS: usize = 200_000;
-pub const MOST_BYTES: usize = 64 * 1024 * 1024;
+use super::hold::{Groups, Held, Sort, TooMuch};
 
 /// What was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,17 +17,6 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
     /// Cells of metrics that had no number in them. They are in no sum.
     pub not_summed: u64,
-}
-
-/// Why a query can not be answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TooMuch {
-    #[error("the answer has more than {MOST_ROWS} rows; ask for fewer columns or dates, or set a LIMIT")]
-    Rows,
-    #[error("the answer has more than {} MiB; ask for fewer columns or dates, or set a LIMIT", MOST_BYTES / 1024 / 1024)]
-    Bytes,
-    #[error("a sum has more digits than can be added exactly")]
-    Digits,
 }
 
 #[derive(Debug)]
@@ -50,8 +30,6 @@ pub struct Run {
     grouped: bool,
     held: Held,
     groups: Groups,
-    /// Names a combination of cells; kept to save its allocation.
-    key: String,
 }
 
 #[derive(Debug)]
@@ -61,46 +39,6 @@ struct Selected {
     /// Place in the rows that are read.
     place: usize,
     metric: bool,
-}
-
-/// The best rows so far, the worst on top.
-#[derive(Debug, Default)]
-struct Held {
-    rows: BinaryHeap<Row>,
-    /// Keys of the held rows, for DISTINCT.
-    keys: HashSet<String>,
-    bytes: usize,
-    count: u64,
-}
-
-/// Compared by its sort keys, and then by when it came.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Row {
-    sort: Vec<Sort>,
-    number: u64,
-    cells: Vec<String>,
-}
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Sort {
-    Up(Value),
-    Down(Reverse<Value>),
-}
-
-#[derive(Debug, Default)]
-struct Groups {
-    places: HashMap<String, usize>,
-    /// In the order in which they came.
-    found: Vec<Group>,
-    bytes: usize,
-    not_summed: u64,
-}
-
-/// Cells of the columns that are no metrics, and sums of the others, both in the order of the answer.
-#[derive(Debug)]
-struct Group {
-    cells: Vec<String>,
-    sums: Vec<Option<Decimal>>,
 }
 
 impl Run {
@@ -141,13 +79,12 @@ impl Run {
             distinct: query.distinct,
             held: Held::default(),
             groups: Groups::default(),
-            key: String::new(),
         })
     }
 
     /// No further row can change the answer.
     pub fn is_complete(&self) -> bool {
-        !self.grouped && self.order.is_empty() && self.limit.is_some_and(|limit| self.held.rows.len() >= limit)
+        !self.grouped && self.order.is_empty() && self.limit.is_some_and(|limit| self.held.len() >= limit)
     }
 
     /// Takes a row of canonical cells.
@@ -157,25 +94,22 @@ impl Run {
         }
         let cell = |selected: &Selected| cells.get(selected.place).copied().unwrap_or_default();
         if self.grouped {
-            return self.groups.add(&self.selected, cell, &mut self.key);
+            let pick = |metric| self.selected.iter().filter(move |selected| selected.metric == metric).map(cell);
+            return self.groups.add(&pick(false).collect::<Vec<_>>(), &pick(true).collect::<Vec<_>>());
         }
         let picked: Vec<&str> = self.selected.iter().map(cell).collect();
         let sort = sort_keys(&self.order, &self.selected, &picked);
-        let key = self.distinct.then(|| {
-            self.key.clear();
-            picked.iter().for_each(|cell| name_cell(cell, &mut self.key));
-            self.key.as_str()
-        });
-        self.held.add(sort, &picked, key, self.limit)
+        self.held.add(sort, &picked, self.distinct, self.limit)
     }
 
     pub fn finish(mut self) -> Result<Table, TooMuch> {
-        for group in std::mem::take(&mut self.groups.found) {
+        for group in self.groups.take() {
             let (mut cells, mut sums) = (group.cells.into_iter(), group.sums.into_iter());
             let row: Vec<String> = self
                 .selected
                 .iter()
                 .map(|selected| match selected.metric {
+                    // As `value::canonical` writes it.
                     true => sums.next().flatten().map(|sum| sum.normalize().to_string()),
                     false => cells.next(),
                 })
@@ -183,11 +117,11 @@ impl Run {
                 .collect();
             let picked: Vec<&str> = row.iter().map(String::as_str).collect();
             let sort = sort_keys(&self.order, &self.selected, &picked);
-            self.held.add(sort, &picked, None, self.limit)?;
+            self.held.add(sort, &picked, false, self.limit)?;
         }
         Ok(Table {
             columns: self.selected.into_iter().map(|selected| selected.name).collect(),
-            rows: self.held.rows.into_sorted_vec().into_iter().map(|row| row.cells).collect(),
+            rows: self.held.in_order().collect(),
             not_summed: self.groups.not_summed,
         })
     }
@@ -205,96 +139,11 @@ fn sort_keys(order: &[(usize, bool)], selected: &[Selected], cells: &[&str]) -> 
     order.iter().map(sort).collect()
 }
 
-/// With its length, so that two combinations of cells never have one name.
-fn name_cell(cell: &str, key: &mut String) {
-    let _ = write!(key, "{}:{cell}", cell.len());
-}
-
-/// What a row costs in memory, roughly.
-fn cost<'a>(cells: impl Iterator<Item = &'a str>) -> usize {
-    cells.map(|cell| cell.len() + size_of::<String>()).sum()
-}
-
-impl Held {
-    fn add(&mut self, sort: Vec<Sort>, cells: &[&str], key: Option<&str>, limit: Option<usize>) -> Result<(), TooMuch> {
-        self.count += 1;
-        let full = limit.is_some_and(|limit| self.rows.len() >= limit);
-        // A row that comes later is behind one with the same keys.
-        if full && self.rows.peek().is_none_or(|worst| sort >= worst.sort) {
-            return Ok(());
-        }
-        if key.is_some_and(|key| self.keys.contains(key)) {
-            return Ok(());
-        }
-        if full && let Some(worst) = self.rows.pop() {
-            self.bytes -= cost(worst.cells.iter().map(String::as_str));
-            if key.is_some() {
-                let mut gone = String::new();
-                worst.cells.iter().for_each(|cell| name_cell(cell, &mut gone));
-                self.keys.remove(&gone);
-            }
-        }
-        self.bytes += cost(cells.iter().copied());
-        self.keys.extend(key.map(str::to_owned));
-        self.rows.push(Row { sort, number: self.count, cells: cells.iter().map(|cell| (*cell).to_owned()).collect() });
-        within(self.rows.len(), self.bytes)
-    }
-}
-
-impl Groups {
-    fn add<'a>(
-        &mut self,
-        selected: &[Selected],
-        cell: impl Fn(&Selected) -> &'a str,
-        key: &mut String,
-    ) -> Result<(), TooMuch> {
-        key.clear();
-        let dimensions = || selected.iter().filter(|selected| !selected.metric).map(&cell);
-        let metrics = || selected.iter().filter(|selected| selected.metric).map(&cell);
-        dimensions().for_each(|cell| name_cell(cell, key));
-        let place = match self.places.get(key.as_str()) {
-            Some(place) => *place,
-            None => {
-                self.places.insert(key.clone(), self.found.len());
-                let cells = dimensions().map(str::to_owned).collect();
-                self.found.push(Group { cells, sums: metrics().map(|_| None).collect() });
-                self.bytes += cost(dimensions().chain(metrics()));
-                within(self.found.len(), self.bytes)?;
-                self.found.len() - 1
-            }
-        };
-        let sums = self.found.get_mut(place).map(|group| group.sums.iter_mut()).into_iter().flatten();
-        for (sum, cell) in sums.zip(metrics()) {
-            match value::number(cell) {
-                Some(number) => *sum = Some(add(sum.unwrap_or_default(), number)?),
-                None => self.not_summed += u64::from(!cell.is_empty()),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Exact, or nothing: the addition of decimals rounds where digits run out.
-fn add(one: Decimal, other: Decimal) -> Result<Decimal, TooMuch> {
-    let sum = one.checked_add(other).ok_or(TooMuch::Digits)?;
-    if sum.checked_sub(one) == Some(other) && sum.checked_sub(other) == Some(one) {
-        Ok(sum)
-    } else {
-        Err(TooMuch::Digits)
-    }
-}
-
-fn within(rows: usize, bytes: usize) -> Result<(), TooMuch> {
-    if rows > MOST_ROWS {
-        return Err(TooMuch::Rows);
-    }
-    if bytes > MOST_BYTES { Err(TooMuch::Bytes) } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::hold::{MOST_BYTES, MOST_ROWS};
     use super::super::parse::query;
     use super::*;
 
@@ -369,7 +218,7 @@ mod tests {
         for number in 0..MOST_ROWS + 10 {
             run.push(&["", "", &number.to_string(), ""]).unwrap();
         }
-        assert_eq!(run.held.keys.len(), 3);
+        assert_eq!(run.held.len(), 3);
         let last = MOST_ROWS + 9;
         let expected = [last, last - 1, last - 2].map(|number| vec![number.to_string()]);
         assert_eq!(run.finish().unwrap().rows, expected);
@@ -415,7 +264,7 @@ mod tests {
             let mut run = start(&text);
             for seat in &seats {
                 run.push(&["", "", &seat.to_string(), ""]).unwrap();
-                prop_assert!(run.held.rows.len() <= limit);
+                prop_assert!(run.held.len() <= limit);
             }
             let mut expected = seats;
             expected.sort_unstable();

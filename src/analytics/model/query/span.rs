@@ -64,9 +64,9 @@ impl Span {
 
     /// First and last UTC date; none for `LIFETIME`.
     ///
-    /// UNVERIFIED, all of it: Microsoft documents the names only (analytics contract 8.2). Our reading: a span of days ends
-    /// today and counts today; `LAST_MONTH` is the calendar month before this one; a span of several months begins on the
-    /// first day of the calendar month that many months ago and goes on until today, and a year is twelve months.
+    /// UNVERIFIED, all of it: Microsoft documents the names only (analytics contract 8.2). Our reading: a span of days
+    /// ends today and counts today; `LAST_MONTH` is the calendar month before this one; a span of several months begins
+    /// on the first day of the calendar month that many months ago and goes on until today, and a year is twelve months.
     pub fn dates(self, today: Date) -> Option<(Date, Date)> {
         let days = |count: i32| Some((today.saturating_sub((count - 1).days()), today));
         let months = |count: i32| Some((today.first_of_month().saturating_sub(count.months()), today));

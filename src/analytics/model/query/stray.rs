@@ -1,4 +1,5 @@
-//! What stands where the grammar has something else: what was meant, as far as it can be told, and what to write instead.
+//! What stands where the grammar has something else: what was meant, as far as it can be told, and what to write
+//! instead.
 
 use winnow::stream::TokenSlice;
 
