@@ -217,11 +217,15 @@ pub async fn catalogue(app: &App) -> Result<Vec<Catalogued>, StoreError> {
 }
 
 pub async fn save_catalogue(app: &App, offered: &[Offered], seen: Timestamp) -> Result<(), StoreError> {
-    for offered in offered {
-        let entry = Catalogued { offered: offered.clone(), seen };
-        app.rows.write(PULL, CATALOGUE, vec![Write::upsert(safe(&offered.dataset), &entry)?]).await?;
+    let mut writes: Vec<Write> = Vec::new();
+    for offered in offered.iter().take(MAX_BATCH) {
+        let (key, entry) = (safe(&offered.dataset), Catalogued { offered: offered.clone(), seen });
+        if !writes.iter().any(|write| write.key() == key) && !key.is_empty() {
+            writes.push(Write::upsert(key, &entry)?);
+        }
     }
-    Ok(())
+    // Together: half a list would read as datasets that are gone.
+    if writes.is_empty() { Ok(()) } else { app.rows.write(PULL, CATALOGUE, writes).await.map(drop) }
 }
 
 pub async fn budget(app: &App) -> Result<(Budget, Option<Etag>), StoreError> {

@@ -175,6 +175,9 @@ async fn take_in(
 fn oddities(contents: &Contents) -> Vec<String> {
     let list = |names: &[String]| names.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
     let mut told = contents.oddities.clone();
+    if contents.rows == 0 {
+        told.push("the file has no rows".to_owned());
+    }
     if !contents.surplus.is_empty() {
         told.push(format!("columns that the dataset is not known to have were left out: {}", list(&contents.surplus)));
     }
@@ -190,11 +193,6 @@ fn suspicion(execution: &Execution, held: &BTreeMap<String, (Month, Etag)>, cont
     let days = held.values().flat_map(|(month, _)| &month.days);
     let rows: u64 =
         days.filter(|(date, day)| covered(date) && day.generated <= execution.generated).map(|(_, day)| day.rows).sum();
-    if contents.rows == 0 && execution.covers == Covers::ItsDates {
-        // It speaks for no date at all.
-        let any = held.values().any(|(month, _)| !month.days.is_empty());
-        return any.then(|| "the file has no rows, though rows are held of this dataset".to_owned());
-    }
     let few = contents.rows == 0 && rows > 0 || rows >= ENOUGH && contents.rows < rows / 2;
     few.then(|| format!("the file has {} rows where {rows} are held for the same dates", contents.rows))
 }

@@ -185,8 +185,8 @@ async fn look_after(
     enter(app, client, dataset, &report.id, Covers::from(dataset.reach)).await?;
     let backfill = backfill(app, client, dataset, &schedule, &whole, there).await;
     clear_away(client, dataset, &schedule, &[&daily, &whole], there).await?;
-    let endless = endless(app, client, dataset, &schedule).await?;
     let (newest, unread) = standing(app, dataset).await?;
+    let endless = endless(app, client, dataset, &Schedule { newest, ..schedule }).await?;
     change(app, dataset, |schedule, now| {
         schedule.newest = newest;
         schedule.looked = Some(now);
