@@ -100,7 +100,6 @@ pub struct Asset {
 }
 
 impl Asset {
-
     /// The purchase record and the line of an event.
     pub fn record(&self, place: usize) -> (String, String) {
         let [high, low] = draw::halves(self.id);
