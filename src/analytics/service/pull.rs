@@ -274,10 +274,10 @@ async fn backfill(
     whole: &str,
     there: &There,
 ) -> Result<(), AnalyticsError> {
-    if schedule.backfilled.as_deref() == Some(whole) {
+    let now = app.clock.now();
+    if schedule.has_history(whole, dataset.reach, now) {
         return Ok(());
     }
-    let now = app.clock.now();
     let query = stored_query(client, dataset, whole, there).await?;
     let name = format!("{OURS}{}-history", dataset.name);
     let there = there.reports.iter().find(|report| report.name == name && report.query == query.id);
@@ -304,9 +304,10 @@ async fn backfill(
     match state {
         Some(State::Done) => {
             client.delete_report(&report.id).await?;
-            change(app, dataset, |schedule, _| {
+            change(app, dataset, |schedule, now| {
                 schedule.backfill = None;
                 schedule.backfilled = Some(whole.to_owned());
+                schedule.backfilled_at = Some(now);
             })
             .await?;
         }

@@ -109,12 +109,12 @@ fn asset(plan: &AnalyticsHistory, place: u64) -> Asset {
     };
     let days = u64::from((plan.end() - plan.from_month).get_days().unsigned_abs()).max(1);
     // A third is there from the first month on.
-    let late = if plan.steady { 0 } else { pick(1) % (if place % 3 == 0 { 28 } else { days * 3 / 4 + 1 }) };
+    let late = if plan.steady { 0 } else { pick(1) % (if place.is_multiple_of(3) { 28 } else { days * 3 / 4 + 1 }) };
     let first_day = days_after(plan.from_month, i64::try_from(late).unwrap_or_default());
     let customer = customer(plan.seed, place, first_day);
     let sold = match kind {
         Kind::Seats => catalogue::plan("team"),
-        Kind::Flat => catalogue::plan(if place % 2 == 0 { "starter" } else { "trial" }),
+        Kind::Flat => catalogue::plan(if place.is_multiple_of(2) { "starter" } else { "trial" }),
         Kind::Metered => catalogue::plan(if pick(2) % 3 == 0 { "metered-large" } else { "metered" }),
         Kind::ManagedApp | Kind::Machine => None,
     };

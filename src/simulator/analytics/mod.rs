@@ -206,6 +206,7 @@ impl Analytics {
     pub fn plant(&self, planted: Planted) -> Result<(), String> {
         planted.check()?;
         self.0.turn(|turn| {
+            turn.settle_reports();
             let at = turn.now;
             turn.state.analytics.planted.push(Planted { at, ..planted });
         });
@@ -262,7 +263,7 @@ impl Analytics {
         let Some(table) = Table::find(dataset) else { return };
         let world = self.0.turn(|turn| {
             turn.settle_all();
-            World::of(turn.state, turn.now)
+            World::of(turn.state, turn.now, usize::MAX)
         });
         world.each(table, Between::days(from, to), |rows| {
             rows.iter().for_each(|row| look(table, row));
