@@ -97,8 +97,8 @@ impl Schedule {
 
     /// Whether everything was fetched by this query, and not too long ago.
     pub fn has_history(&self, query: &str, reach: Reach, now: Timestamp) -> bool {
-        let fresh = reach == Reach::All
-            || self.backfilled_at.is_none_or(|fetched| now.duration_since(fetched) < HISTORY_AGE);
+        let fresh =
+            reach == Reach::All || self.backfilled_at.is_none_or(|fetched| now.duration_since(fetched) < HISTORY_AGE);
         self.backfilled.as_deref() == Some(query) && fresh
     }
 

@@ -176,8 +176,7 @@ fn column<'a>(
         Kind::Integer => fill!(Int64Type, |cell: &str| cell.parse::<i64>().ok()),
         Kind::Decimal => fill!(FixedLenByteArrayType, decimal),
         Kind::Boolean => fill!(BoolType, |cell: &str| value::boolean(cell)),
-        Kind::Date => fill!(Int32Type, |cell: &str| value::date(cell)
-            .and_then(|date| { i32::try_from((date - EPOCH).get_days()).ok() })),
+        Kind::Date => fill!(Int32Type, |cell: &str| value::date(cell).map(|date| (date - EPOCH).get_days())),
         Kind::Timestamp => fill!(Int64Type, |cell: &str| {
             let at = value::moment(cell)?.to_zoned(TimeZone::UTC).ok()?;
             Some(at.timestamp().as_microsecond())

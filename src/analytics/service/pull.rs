@@ -299,7 +299,7 @@ async fn backfill(
     enter(app, client, dataset, &report.id, Covers::Everything).await?;
     let all = repo::executions(app, dataset.name).await?;
     let of_it = all.iter().map(|(execution, _)| execution).filter(|execution| execution.report == report.id);
-    let state = of_it.last().map(|execution| &execution.state);
+    let state = of_it.max_by_key(|execution| execution.generated).map(|execution| &execution.state);
     let waited = now.duration_since(report.created);
     match state {
         Some(State::Done) => {
