@@ -110,7 +110,7 @@ fn file(simulator: &Simulator, name: &str) -> Result<(Execution, Arc<Spool>), Re
         Err(made) => made,
     };
     let faults = &execution.faults;
-    let order = Order { bound: &bound, range, tabs: report.format == "tsv", faults, name: execution.id };
+    let order = Order { bound: &bound, range, tabs: report.format == "tsv", faults };
     let spool = export::write(&order, &world).map_err(|trouble| error(500, "InternalError", &trouble.to_string()))?;
     let spool = Arc::new(spool);
     simulator.turn(|turn| {

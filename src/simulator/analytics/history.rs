@@ -76,7 +76,8 @@ const MACHINES: &[Machine] = &[
     Machine { size: "Standard_E16s_v5", cores: 16 },
 ];
 
-const DAY: i64 = 86_400;
+/// Seconds of a day, with room for what follows a minute later.
+const DAY_BUT_MINUTES: u64 = 86_400 - 120;
 
 impl History {
     pub fn of(plan: AnalyticsHistory) -> Self {
@@ -253,7 +254,7 @@ fn live(plan: &AnalyticsHistory, place: u64, kind: Kind, sold: Option<&Plan>, as
 
 /// Some time of a day, to the seventh digit.
 fn moment(day: Date, number: u64) -> Timestamp {
-    let seconds = i64::try_from(number).unwrap_or_default().rem_euclid(DAY - 120);
+    let seconds = i64::try_from(number % DAY_BUT_MINUTES).unwrap_or_default();
     let fraction = i64::try_from((number >> 32) % 10_000_000).unwrap_or_default() * 100;
     midnight(day) + SignedDuration::from_secs(seconds) + SignedDuration::from_nanos(fraction)
 }

@@ -37,6 +37,8 @@ mod tests;
 mod tests_of_data;
 #[cfg(test)]
 mod tests_of_faults;
+#[cfg(test)]
+mod tests_of_files;
 mod usage;
 mod view;
 mod world;

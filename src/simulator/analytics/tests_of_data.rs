@@ -389,20 +389,3 @@ async fn planted_differences_are_there() {
     assert_eq!(total(), all - own + number("11"));
     assert!(analytics.plant(Planted::new("ISVUsage", &[("Nothing", "")], None, Change::Remove)).is_err());
 }
-
-#[tokio::test]
-async fn a_large_file_is_written_to_disk_and_read_in_parts() {
-    let world = World::start().await;
-    let plan = AnalyticsHistory::of_usage_rows(40_000, Date::constant(2025, 1, 1));
-    world.simulator().analytics().set_history(Some(plan));
-    let names: Vec<&str> = Table::named("ISVUsage").columns.iter().map(|column| column.name).collect();
-    let query = format!("SELECT {} FROM ISVUsage LIMIT 40000 TIMESPAN LIFETIME", names.join(","));
-    let id = world.execute_now(&query, json!({})).await;
-    world.advance(9);
-    let link = world.link(&id).await;
-    let file = world.fetch(&link).await.text().await.unwrap();
-    assert!(file.len() > 16 << 20, "{}", file.len());
-    assert_eq!(file.lines().count(), 40_001);
-    let tail = world.marketplace.http.get(&link).header("Range", format!("bytes={}-", file.len() - 100));
-    assert_eq!(tail.send().await.unwrap().text().await.unwrap(), file[file.len() - 100..]);
-}

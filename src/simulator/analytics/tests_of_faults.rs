@@ -118,41 +118,6 @@ async fn calls_fail_as_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_link_can_be_old_or_lead_elsewhere() {
-    let world = World::start().await;
-    let id = world.execute_now(USAGE, json!({})).await;
-    world.advance(9);
-    world.simulator().faults().change(|switches| switches.analytics.expired_links_next = 1);
-    assert_eq!(world.fetch(&world.link(&id).await).await.status(), 403);
-    world.simulator().faults().change(|switches| switches.analytics.foreign_links_next = 1);
-    assert!(world.link(&id).await.starts_with("https://files.contoso.example/"));
-    assert_eq!(world.fetch(&world.link(&id).await).await.status(), 200);
-}
-
-#[tokio::test]
-async fn a_download_breaks_in_the_middle_and_can_go_on() {
-    let world = World::with_history().await;
-    let id = world.execute_now(USAGE, json!({})).await;
-    world.advance(9);
-    let link = world.link(&id).await;
-    let whole = world.fetch(&link).await.bytes().await.unwrap();
-    let faults = [DownloadFault::CutAfter(1_000), DownloadFault::Fail(500), DownloadFault::Throttle(3)];
-    world.simulator().faults().change(|switches| switches.analytics.downloads.extend(faults));
-    let mut broken = world.fetch(&link).await;
-    assert_eq!(broken.headers()["content-length"], whole.len().to_string().as_str());
-    let mut got = Vec::new();
-    while let Ok(piece) = broken.chunk().await {
-        got.extend_from_slice(&piece.expect("the end comes as an error"));
-    }
-    assert!(got.len() <= 1_000 && whole.starts_with(&got));
-    assert_eq!(world.fetch(&link).await.status(), 500);
-    assert_eq!(world.fetch(&link).await.headers()["retry-after"], "3");
-    let rest = world.marketplace.http.get(&link).header("Range", format!("bytes={}-", got.len())).send().await.unwrap();
-    got.extend_from_slice(&rest.bytes().await.unwrap());
-    assert_eq!(got, whole);
-}
-
-#[tokio::test]
 async fn everything_can_be_driven_from_outside_and_by_hand() {
     let world = World::start().await;
     let base = world.simulator().base_url().to_owned();
