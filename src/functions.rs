@@ -223,6 +223,11 @@ pub const TABLE: &[(&str, Handler)] = &[
     ("OneCustomer", with!(Publisher, customers::handlers::one)),
     ("Analytics", with!(Publisher, analytics::handlers::rest::list)),
     ("AnalyticsQuery", with!(Publisher, analytics::handlers::rest::query)),
+    ("AnalyticsQueries", with!(Publisher, analytics::handlers::runs::queries)),
+    ("AnalyticsRuns", with!(Publisher, analytics::handlers::runs::list)),
+    ("StartAnalyticsRun", with!(Publisher, analytics::handlers::runs::start)),
+    ("AnalyticsRun", with!(Publisher, analytics::handlers::runs::one)),
+    ("AnalyticsRunFile", with!(Publisher, analytics::handlers::runs::file)),
     ("AnalyticsRows", with!(Publisher, analytics::handlers::rest::rows)),
     ("OneLead", with!(Publisher, leads::handlers::one)),
     // Microsoft.

@@ -24,6 +24,7 @@ pub use service::answers::{Answer, Ask};
 pub use service::export::{Chosen, Format, stream};
 pub use service::import::import;
 pub use service::lake::copy_lake;
+pub use service::now::{RunError, start as start_run};
 pub use service::questions::{Answered, QuestionError, ask, sample};
 pub use service::status::{Status, changes, executions, statuses};
 

@@ -8,6 +8,7 @@ use mediagenie::analytics;
 use mediagenie::analytics::model::datasets::{DATASETS, Dataset, Kind};
 use mediagenie::analytics::model::value;
 use mediagenie::simulator::AnalyticsHistory;
+use serde_json::json;
 
 use crate::support::app::{PUBLISHER_KEY, TestApp};
 
@@ -210,4 +211,71 @@ async fn a_hint_that_a_report_is_ready_is_followed_and_strangers_hints_are_not()
     app.drain().await;
     let (_, body) = app.get_api("/api/analytics").await;
     assert!(body["datasets"][0]["rows"].as_u64().unwrap() > 0, "{body}");
+}
+
+#[tokio::test]
+async fn rows_of_exact_days_are_fetched_anew_when_somebody_asks() {
+    let app = pulling().await;
+    pulled(&app).await;
+    // So long ago that the daily report does not ask for it.
+    app.simulator.analytics().restate_month(date(2024, 11, 1), rust_decimal::Decimal::TWO);
+    let body = json!({ "dataset": "usage", "from": "2024-11-01", "to": "2024-11-30" });
+    let (status, run) = app.post_api("/api/analytics/runs", &body).await;
+    assert_eq!(status, 202, "{run}");
+    let path = format!("/api/analytics/runs/{}", run["id"].as_str().unwrap());
+    let mut state = String::new();
+    for _ in 0..20 {
+        app.drain().await;
+        app.clock.advance(SignedDuration::from_mins(2));
+        state = app.get_api(&path).await.1["state"].as_str().unwrap().to_owned();
+        if state == "done" {
+            break;
+        }
+    }
+    assert_eq!(state, "done");
+    let (columns, usage) = (asked(&app, "ISVUsage").await, Dataset::find("usage").unwrap());
+    assert_eq!(held(&app, "usage", &columns).await, truth(&app, usage, &columns));
+    // Nothing of it is left at Microsoft.
+    assert!(app.simulator.analytics().reports().iter().all(|(_, name)| !name.contains("run_")));
+    app.drain().await;
+}
+
+#[tokio::test]
+async fn microsofts_system_queries_and_queries_of_ones_own_can_be_run_and_their_files_kept() {
+    let app = pulling().await;
+    pulled(&app).await;
+    let (_, body) = app.get_api("/api/analytics/queries").await;
+    let queries = body["queries"].as_array().unwrap();
+    let metered = "f0c4927f-1f23-4c99-be4a-1371a5a9a086";
+    assert!(queries.iter().any(|query| query["id"] == metered && query["system"] == true), "{body}");
+    let own = "SELECT PlanId, MeteredUsage FROM ISVUsage WHERE PlanId LIKE 'metered%' TIMESPAN LIFETIME";
+    for asked in [json!({ "query_id": metered }), json!({ "query": own, "from": "2025-03-01", "to": "2025-03-31" })] {
+        let (status, run) = app.post_api("/api/analytics/runs", &asked).await;
+        assert_eq!(status, 202, "{run}");
+        let path = format!("/api/analytics/runs/{}", run["id"].as_str().unwrap());
+        assert_eq!(get_text(&app, &format!("{path}/file")).await.0, 409);
+        for _ in 0..10 {
+            app.drain().await;
+            app.clock.advance(SignedDuration::from_mins(2));
+        }
+        let (status, text) = get_text(&app, &format!("{path}/file")).await;
+        assert!(status == 200 && text.contains("MeteredUsage") && text.lines().count() > 1, "{status} {text}");
+        if asked.get("query").is_some() {
+            let plan = |line: &str| line.split(',').next().unwrap().trim_matches('"').to_owned();
+            let sums = app.simulator.analytics_sums(
+                "ISVUsage",
+                "MeteredUsage",
+                &["PlanId"],
+                date(2025, 3, 1),
+                date(2025, 3, 31),
+            );
+            let metered = sums.keys().filter(|key| key[0].starts_with("metered")).count();
+            assert_eq!(text.lines().skip(1).map(plan).count(), metered, "{text}");
+        }
+    }
+    for wrong in
+        [json!({}), json!({ "dataset": "usage", "query": own }), json!({ "dataset": "usage", "from": "2025-03-01" })]
+    {
+        assert_eq!(app.post_api("/api/analytics/runs", &wrong).await.0, 400, "{wrong}");
+    }
 }

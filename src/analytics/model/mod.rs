@@ -8,5 +8,6 @@ pub mod offered;
 pub mod piece;
 pub mod query;
 pub mod report;
+pub mod run;
 pub mod schedule;
 pub mod value;

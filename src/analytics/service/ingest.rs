@@ -26,6 +26,7 @@ use crate::analytics::model::piece::Piece;
 use crate::analytics::model::report::{self, Contents, Part, Unusable};
 use crate::analytics::repo;
 use crate::app::App;
+use crate::foundation::ids::RunId;
 use crate::store::{Etag, StoreError};
 
 pub const QUEUE: &str = "report-ingest";
@@ -45,13 +46,17 @@ const KEPT: SignedDuration = SignedDuration::from_hours(400 * 24);
 
 /// The text of a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Message {
-    pub dataset: String,
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// Whose files are to be taken in.
+    Dataset(String),
+    /// What was asked of Microsoft at once.
+    Run(RunId),
 }
 
 /// Asks for a dataset's open executions to be taken in.
 pub async fn request(app: &App, dataset: &str) -> Result<(), AnalyticsError> {
-    let text = json!(Message { dataset: dataset.to_owned() }).to_string();
+    let text = json!(Message::Dataset(dataset.to_owned())).to_string();
     Ok(app.queues.send(QUEUE, &text, std::time::Duration::ZERO).await?)
 }
 
@@ -203,6 +208,7 @@ fn covered<'a>(execution: &'a Execution, contents: &'a Contents) -> impl Fn(&str
     let (first, last) = (dated().next(), dated().next_back());
     move |date| match execution.covers {
         Covers::Everything => true,
+        Covers::Dates { from, to } => date >= from.to_string().as_str() && date <= to.to_string().as_str(),
         Covers::ItsDates => {
             contents.days.contains_key(date)
                 || first.is_some_and(|first| date >= first.as_str()) && last.is_some_and(|last| date <= last.as_str())

@@ -7,6 +7,7 @@ pub mod file;
 pub mod import;
 pub mod ingest;
 pub mod lake;
+pub mod now;
 pub mod pull;
 pub mod questions;
 pub mod status;

@@ -4,10 +4,11 @@
 //! taken by a process that died is found and not taken twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{AnalyticsError, ingest};
+use super::{AnalyticsError, ingest, now};
 use crate::analytics::client::{AnalyticsClient, Report, Run, StoredQuery, When};
 use crate::analytics::model::datasets::{DATASETS, Dataset, Reach};
 use crate::analytics::model::execution::{Covers, Execution, State};
@@ -81,6 +82,12 @@ pub async fn hint(app: &Arc<App>, report: &str) -> Result<bool, AnalyticsError> 
         let ours = [&schedule.daily, &schedule.backfill].into_iter().flatten().any(|known| known.id == report);
         if ours {
             ingest::request(app, &schedule.dataset).await?;
+            return Ok(true);
+        }
+    }
+    for (run, _) in repo::runs(app).await? {
+        if run.is_open() && run.report.as_ref().is_some_and(|known| known.id == report) {
+            now::request(app, &run.id, Duration::ZERO).await?;
             return Ok(true);
         }
     }
@@ -350,7 +357,7 @@ pub async fn take_run(app: &Arc<App>) -> Result<(), AnalyticsError> {
 }
 
 /// Writes down the completed runs of a report that are not known yet.
-async fn enter(
+pub async fn enter(
     app: &Arc<App>,
     client: &AnalyticsClient,
     dataset: &'static Dataset,
