@@ -35,6 +35,9 @@ fn path(route: &str, id: &str, endpoint: &str, application: &str, lead: &str) ->
         .replace("{token}", "abc")
         .replace("{key}", "abc")
         .replace("{lead}", lead)
+        .replace("{dataset}", "usage")
+        .replace("{report}", "00000000-0000-4000-8000-000000000001")
+        .replace("{run}", "run_1")
 }
 
 async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {
