@@ -22,7 +22,7 @@ use crate::analytics::model::changes::{self, Changes, DayChange};
 use crate::analytics::model::datasets::Dataset;
 use crate::analytics::model::execution::{Covers, Execution, State};
 use crate::analytics::model::month::{Day, Month, RowsHash, UNDATED, month_of};
-use crate::analytics::model::piece::Piece;
+use crate::analytics::model::piece::Packer;
 use crate::analytics::model::report::{self, Contents, Part, Unusable};
 use crate::analytics::repo;
 use crate::app::App;
@@ -259,12 +259,13 @@ async fn through(
     });
     let version = execution.version();
     let mut pieces: BTreeMap<String, u32> = BTreeMap::new();
+    let mut packer = Packer::new()?;
     let mut writing = FuturesUnordered::new();
     while let Some(part) = parts.recv().await {
         let next = pieces.entry(part.day.clone()).or_default();
         let (number, day, version) = (*next, part.day, version.clone());
         *next += 1;
-        let piece = Piece::pack(part.rows, &part.text)?;
+        let piece = packer.pack(part.rows, &part.text)?;
         writing.push(async move { repo::save_piece(app, dataset.name, &day, &version, number, &piece).await });
         while writing.len() >= AT_ONCE {
             if let Some(written) = writing.next().await {

@@ -37,7 +37,7 @@ use crate::store::StoreError;
 pub const SCALE: u32 = 10;
 const PRECISION: i32 = 38;
 /// Rows of a row group: what is held at a time.
-const GROUP: usize = 50_000;
+const GROUP: usize = 20_000;
 const ROUNDS: usize = 8;
 /// Pieces that are read together.
 const TOGETHER: u32 = 4;
