@@ -51,7 +51,6 @@ impl Orders {
     }
 
     /// Compares what was there by the end of a month, as it is now.
-
     pub fn differences(&self, held: &[Held], month: Month, fresh: &Fresh) -> Vec<Difference> {
         if fresh.orders.is_none() {
             return Vec::new();

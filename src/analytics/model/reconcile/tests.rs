@@ -327,8 +327,10 @@ impl World {
                 Class::Price
             }
             26 => {
+                let used: Vec<&UsageRow> = self.usage.iter().filter(|row| row.resource == lower).collect();
+                let amount: Decimal = used.iter().filter_map(|row| row.charge).sum();
                 let row = self.revenue(resource);
-                (row.quantity, row.amount) = (row.quantity / Decimal::TWO, (row.amount / Decimal::TWO).round_dp(2));
+                (row.quantity, row.amount) = (row.quantity / Decimal::TWO, (amount / Decimal::TWO).round_dp(2));
                 Class::Quantity
             }
             27 => {
