@@ -5,6 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::ai::{AiClient, Deployments, Known};
+use crate::analytics::{self, AnalyticsClient};
 use crate::blobs::{AzureBlobs, BlobError, Blobs, EmbeddedBlobs};
 use crate::callbacks::Trying;
 use crate::foundation::azure_account::{AccountError, AzureAccount};
@@ -41,6 +42,9 @@ pub struct App {
     pub marketplace: Option<MarketplaceClient>,
     /// Azure Resource Manager, where managed applications are.
     pub arm: ArmClient,
+    /// Microsoft's analytics; None when no dataset is pulled.
+    pub analytics: Option<AnalyticsClient>,
+    pub analytics_turns: analytics::Turns,
     /// Sign-in with Entra; None when `MARKETPLACE_MODE=false`.
     pub sign_in: Option<SignInClient>,
     pub pages: Pages,
@@ -176,6 +180,7 @@ impl App {
             settings.identity_client_id.clone(),
         ));
         let arm = ArmClient::new(http.clone(), &settings, Arc::clone(&identity), Arc::clone(&clock));
+        let analytics = AnalyticsClient::new(http.clone(), &settings, Arc::clone(&clock));
         let ai = match deployments(&settings, &catalogue)? {
             Some(list) => Some(AiClient::new(settings.ai_keys.clone(), list, Arc::clone(&identity))?),
             None => None,
@@ -200,6 +205,8 @@ impl App {
             keys,
             marketplace,
             arm,
+            analytics,
+            analytics_turns: analytics::Turns::default(),
             sign_in,
             pages,
             catalogue,

@@ -11,8 +11,8 @@ use crate::foundation::web::{Form, Incoming, Request, Response};
 use crate::identity::{ApiKey, Customer, ManagedAppCaller, MarketplaceCaller, Publisher, Role, Staff, Upload};
 use crate::leads::LeadAddress;
 use crate::{
-    ai, callbacks, customers, fulfillment, health, identity, leads, managed_apps, media, metering, pages, portal,
-    privacy, staff,
+    ai, analytics, callbacks, customers, fulfillment, health, identity, leads, managed_apps, media, metering, pages,
+    portal, privacy, staff,
 };
 
 pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
@@ -225,9 +225,12 @@ pub const TABLE: &[(&str, Handler)] = &[
     // Microsoft.
     ("ReceiveLead", with!(Lead, leads::handlers::receive)),
     ("Webhook", with!(Marketplace, fulfillment::handlers::webhook)),
+    ("ReportReady", http!(Open, analytics::handlers::ready)),
     ("ManagedAppNotification", with!(ManagedApp, managed_apps::handlers::notification)),
     // Ourselves.
     ("LookAtManagedApp", Handler::Queue(|app, text| Box::pin(managed_apps::handlers::look(app, text)))),
+    ("AnalyticsPull", Handler::Timer(|app| Box::pin(analytics::handlers::pull(app)))),
+    ("ReportIngest", Handler::Queue(|app, text| Box::pin(analytics::handlers::ingest(app, text)))),
     ("CompareManagedApps", Handler::Timer(|app| Box::pin(managed_apps::handlers::compare(app)))),
     ("ErasePerson", Handler::Queue(|app, text| Box::pin(privacy::handlers::erase(app, text)))),
     ("KeepPrivacy", Handler::Timer(|app| Box::pin(privacy::handlers::keep(app)))),

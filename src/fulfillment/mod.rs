@@ -14,7 +14,7 @@ pub mod model;
 mod repo;
 mod service;
 
-pub use client::{ApiError, MarketplaceClient};
+pub use client::{AccessTokens, ApiError, Caller, For, MarketplaceClient};
 pub use repo::{Changes, Found, LogEntry, Newer, Summary};
 pub use service::changes::{ChangeError, request_change};
 pub use service::landing::{ActivateError, Visit, VisitError, activate, open_visit, start_visit};

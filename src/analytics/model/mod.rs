@@ -1,6 +1,13 @@
 //! Datasets, values and rules. Pure: no I/O, no clock.
 
+pub mod calendar;
+pub mod changes;
 pub mod datasets;
+pub mod execution;
 pub mod month;
+pub mod offered;
+pub mod piece;
 pub mod reconcile;
+pub mod report;
+pub mod schedule;
 pub mod value;

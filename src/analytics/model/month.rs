@@ -1,113 +1,80 @@
-//! A calendar month in UTC, written `2026-03`: what is reconciled and closed.
+//! What is held of a month: which version of each day, and from which execution. A reader sees what stands here and nothing
+//! else, so replacing this row replaces the days.
 
-use std::fmt;
-use std::str::FromStr;
+use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, ToSpan as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-/// By its first day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Month(Date);
+use crate::foundation::hex::hex;
 
-/// The text is no month.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("is not a month such as 2026-03")]
-pub struct InvalidMonth;
+/// The place of rows without a date.
+pub const UNDATED: &str = "undated";
+
+/// A version of a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Day {
+    /// Where its pieces are.
+    pub version: String,
+    pub rows: u64,
+    pub pieces: u32,
+    /// Of all rows, whatever their order.
+    pub hash: String,
+    pub execution: String,
+    /// When Microsoft made the file.
+    pub generated: Timestamp,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Month {
+    /// By date, or [`UNDATED`].
+    pub days: BTreeMap<String, Day>,
+    /// [`Month::stamp`] of what the lake's file was made from; empty: there is none.
+    #[serde(default)]
+    pub lake: String,
+}
 
 impl Month {
-    pub fn of(day: Date) -> Self {
-        Self(day.first_of_month())
-    }
-
-    pub fn at(now: Timestamp) -> Self {
-        Self::of(day_of(now))
-    }
-
-    pub fn first(self) -> Date {
-        self.0
-    }
-
-    pub fn last(self) -> Date {
-        self.0.last_of_month()
-    }
-
-    /// When it is over.
-    pub fn end(self) -> Timestamp {
-        start_of(self.next().first())
-    }
-
-    pub fn has(self, day: Date) -> bool {
-        Self::of(day) == self
-    }
-
-    #[must_use]
-    pub fn next(self) -> Self {
-        self.step(1.month())
-    }
-
-    #[must_use]
-    pub fn previous(self) -> Self {
-        self.step(-1.month())
-    }
-
-    fn step(self, span: Span) -> Self {
-        // The calendar ends in the year 9999.
-        Self(self.0.checked_add(span).unwrap_or(self.0))
-    }
-
-    pub fn days(self) -> impl Iterator<Item = Date> {
-        days(self.first(), self.last())
-    }
-}
-
-/// Every day from `first` to `last`.
-pub fn days(first: Date, last: Date) -> impl Iterator<Item = Date> {
-    std::iter::successors(Some(first), |day| day.tomorrow().ok()).take_while(move |day| *day <= last)
-}
-
-pub fn day_of(at: Timestamp) -> Date {
-    TimeZone::UTC.to_datetime(at).date()
-}
-
-/// The beginning of a day in UTC.
-pub fn start_of(day: Date) -> Timestamp {
-    day.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |at| at.timestamp())
-}
-
-impl fmt::Display for Month {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}", self.0.year(), self.0.month())
-    }
-}
-
-impl FromStr for Month {
-    type Err = InvalidMonth;
-
-    fn from_str(text: &str) -> Result<Self, InvalidMonth> {
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let (year, month) = text.split_once('-').ok_or(InvalidMonth)?;
-        if text.len() != 7 || !digits(year) || !digits(month) {
-            return Err(InvalidMonth);
+    /// Changes with every change of a day.
+    pub fn stamp(&self) -> String {
+        let mut hasher = Sha256::new();
+        for (date, day) in &self.days {
+            hasher.update(format!("{date} {} {}\n", day.version, day.hash));
         }
-        // Far from both ends of the calendar, so that neighbours exist.
-        let day: Date = format!("{text}-01").parse().map_err(|_| InvalidMonth)?;
-        if (1970..=9000).contains(&day.year()) { Ok(Self(day)) } else { Err(InvalidMonth) }
+        hex(&hasher.finalize())[..16].to_owned()
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.days.values().map(|day| day.rows).sum()
     }
 }
 
-impl Serialize for Month {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
+/// The month of a day, as rows and files are named: `2026-02`.
+pub fn month_of(day: &str) -> &str {
+    if day == UNDATED { UNDATED } else { day.get(..7).unwrap_or(day) }
 }
 
-impl<'de> Deserialize<'de> for Month {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(|error| serde::de::Error::custom(format!("`{text}` {error}")))
+/// Months that a range touches.
+pub fn months_between(from: Date, to: Date) -> (String, String) {
+    (from.strftime("%Y-%m").to_string(), to.strftime("%Y-%m").to_string())
+}
+
+/// The sum of the hashes of rows: the order in which they come does not matter, and equal rows count each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowsHash(u128);
+
+impl RowsHash {
+    pub fn add(&mut self, row: &[u8]) {
+        let digest = Sha256::digest(row);
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest[..16]);
+        self.0 = self.0.wrapping_add(u128::from_be_bytes(half));
+    }
+
+    pub fn text(self) -> String {
+        format!("{:032x}", self.0)
     }
 }
 
@@ -116,14 +83,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_month_reads_back_and_knows_its_days_and_neighbours() {
-        let month: Month = "2024-02".parse().unwrap();
-        assert_eq!((month.to_string(), month.last().to_string()), ("2024-02".into(), "2024-02-29".into()));
-        assert_eq!(month.days().count(), 29);
-        assert_eq!((month.next().to_string(), month.previous().to_string()), ("2024-03".into(), "2024-01".into()));
-        assert_eq!(month.end().to_string(), "2024-03-01T00:00:00Z");
-        for bad in ["2024-2", "2024-13", "24-02", "2024-02-01", "+024-02", "", "0001-01"] {
-            assert!(bad.parse::<Month>().is_err(), "{bad}");
-        }
+    fn the_hash_of_rows_knows_no_order_and_counts_equal_rows() {
+        let of = |rows: &[&str]| {
+            let mut hash = RowsHash::default();
+            rows.iter().for_each(|row| hash.add(row.as_bytes()));
+            hash.text()
+        };
+        assert_eq!(of(&["a", "b"]), of(&["b", "a"]));
+        assert_ne!(of(&["a"]), of(&["a", "a"]));
+        assert_ne!(of(&["a", "b"]), of(&["a", "c"]));
+    }
+
+    #[test]
+    fn a_day_knows_its_month() {
+        assert_eq!(month_of("2026-02-11"), "2026-02");
+        assert_eq!(month_of(UNDATED), UNDATED);
     }
 }

@@ -83,6 +83,15 @@ pub struct ManagedApps {
     pub arm_url: String,
 }
 
+/// Microsoft's datasets, and where they are asked for.
+#[derive(Debug, Clone)]
+pub struct Analytics {
+    /// As they were named; `all`: every one.
+    pub datasets: Vec<String>,
+    pub api_url: String,
+    pub resource: String,
+}
+
 /// The table that Microsoft writes leads into.
 #[derive(Debug, Clone)]
 pub struct LeadTable {
@@ -121,6 +130,7 @@ pub struct Settings {
     pub marketplace: Option<Marketplace>,
     pub sign_in: Option<SignIn>,
     pub managed_apps: ManagedApps,
+    pub analytics: Analytics,
     /// 0: leads keep their people.
     pub lead_retention_days: u32,
     /// None: no table is read.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::{
-    AiKeys, Cloud, IdentityEndpoint, LeadTable, ManagedApps, Marketplace, SettingError, SettingErrors, Settings,
-    SignIn, Storage, StorageAccount, table,
+    AiKeys, Analytics, Cloud, IdentityEndpoint, LeadTable, ManagedApps, Marketplace, SettingError, SettingErrors,
+    Settings, SignIn, Storage, StorageAccount, table,
 };
 use crate::foundation::outbound::base_address;
 use crate::foundation::secret::Secret;
@@ -140,6 +140,15 @@ impl Reader<'_> {
         }
     }
 
+    fn analytics(&mut self) -> Analytics {
+        let url = self.text("ANALYTICS_API_URL");
+        Analytics {
+            datasets: self.list("ANALYTICS_DATASETS", "the name of a dataset"),
+            api_url: self.address("ANALYTICS_API_URL", url),
+            resource: self.text("ANALYTICS_RESOURCE"),
+        }
+    }
+
     fn lead_table(&mut self) -> Option<LeadTable> {
         let (connection, name) = (self.text("LEAD_TABLE_CONNECTION"), self.text("LEAD_TABLE_NAME"));
         let plain = name.len() >= 3 && name.len() <= 63 && name.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -239,6 +248,7 @@ impl Settings {
         let storage = reader.storage();
         let people = reader.marketplace(cloud);
         let managed_apps = reader.managed_apps(cloud);
+        let analytics = reader.analytics();
         let lead_table = reader.lead_table();
         let lead_retention_days: Option<u32> = reader.parsed("LEAD_RETENTION_DAYS", "a number of days");
         let origins = reader.text("CORS_ALLOWED_ORIGINS");
@@ -288,6 +298,7 @@ impl Settings {
             marketplace,
             sign_in,
             managed_apps,
+            analytics,
             lead_retention_days: lead_retention_days.unwrap_or_default(),
             lead_table,
             entra_authority,

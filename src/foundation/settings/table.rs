@@ -140,6 +140,26 @@ pub const TABLE: &[Group] = &[
         ],
     },
     Group {
+        title: "Analytics",
+        settings: &[
+            setting(
+                "ANALYTICS_DATASETS",
+                "",
+                "Microsoft's datasets to pull, separated by commas, such as `ISVUsage, ISVRevenue`, or `all`; the marketplace app must be added in Partner Center with the role Manager (docs/ANALYTICS.md). Empty: none.",
+            ),
+            setting(
+                "ANALYTICS_API_URL",
+                "https://api.partnercenter.microsoft.com/insights/v1.1/cmp",
+                "Base address of the programmatic analytics API.",
+            ),
+            setting(
+                "ANALYTICS_RESOURCE",
+                "https://api.partnercenter.microsoft.com",
+                "What the token for it is asked for; Microsoft has changed it before.",
+            ),
+        ],
+    },
+    Group {
         title: "Metering",
         settings: &[
             secret(

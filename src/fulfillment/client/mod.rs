@@ -1,17 +1,18 @@
 //! Microsoft's SaaS fulfillment and operations API, version 2018-08-31 (marketplace contract 1 and 2), as typed calls.
 //! Strict in what is sent, lenient in what is read; every status is told apart by what the caller must do.
 
+mod call;
 mod tokens;
 mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::Retryable;
-use http::{Method, StatusCode};
+use http::Method;
 use serde_json::{Value, json};
 
-pub use tokens::AccessTokens;
+pub use call::Caller;
+pub use tokens::{AccessTokens, For};
 pub use wire::{Resolved, Webhook};
 
 use super::model::facts::{Facts, Plan};
@@ -19,7 +20,7 @@ use super::model::operation::{Action, RemoteOperation};
 use super::model::subscription::Wish;
 use crate::foundation::clock::Clock;
 use crate::foundation::ids::{OperationId, SubscriptionId};
-use crate::foundation::outbound::{Patience, retry_after};
+use crate::foundation::outbound::Patience;
 use crate::foundation::settings::Marketplace;
 
 const API_VERSION: &str = "2018-08-31";
@@ -57,35 +58,36 @@ pub struct Accepted {
 
 #[derive(Debug)]
 pub struct MarketplaceClient {
-    http: reqwest::Client,
+    caller: Caller,
     base: String,
-    tokens: AccessTokens,
-}
-
-struct Answer {
-    headers: http::HeaderMap,
-    body: Value,
 }
 
 impl MarketplaceClient {
     pub fn new(http: reqwest::Client, settings: &Marketplace, authority: &str, clock: Arc<dyn Clock>) -> Self {
         Self {
-            tokens: AccessTokens::new(http.clone(), settings, authority, clock),
-            http,
+            caller: Caller {
+                tokens: AccessTokens::new(http.clone(), settings, authority, For::Marketplace, clock),
+                http,
+            },
             base: settings.api_url.clone(),
         }
     }
 
     pub fn tokens(&self) -> &AccessTokens {
-        &self.tokens
+        &self.caller.tokens
     }
 
     /// Resolve: what a purchase token stands for (1.1). `Refused` or `NotFound`: the token is expired or damaged.
     pub async fn resolve(&self, token: &str, patience: Patience) -> Result<Resolved, ApiError> {
         let address = self.address("saas/subscriptions/resolve");
         let answer = self
+            .caller
             .call(patience, || {
-                self.http.post(&address).header("x-ms-marketplace-token", token).header(http::header::CONTENT_LENGTH, 0)
+                self.caller
+                    .http
+                    .post(&address)
+                    .header("x-ms-marketplace-token", token)
+                    .header(http::header::CONTENT_LENGTH, 0)
             })
             .await?;
         wire::resolved(&answer.body).ok_or_else(|| unreadable("resolve", &answer.body))
@@ -104,13 +106,13 @@ impl MarketplaceClient {
         if let Some(quantity) = quantity {
             body["quantity"] = quantity.into();
         }
-        self.call(patience, || self.http.post(&address).json(&body)).await.map(drop)
+        self.caller.call(patience, || self.caller.http.post(&address).json(&body)).await.map(drop)
     }
 
     /// Get subscription (1.4).
     pub async fn subscription(&self, id: SubscriptionId, patience: Patience) -> Result<Facts, ApiError> {
         let address = self.address(&format!("saas/subscriptions/{id}"));
-        let answer = self.call(patience, || self.http.get(&address)).await?;
+        let answer = self.caller.call(patience, || self.caller.http.get(&address)).await?;
         wire::facts(&answer.body).ok_or_else(|| unreadable("subscription", &answer.body))
     }
 
@@ -119,7 +121,7 @@ impl MarketplaceClient {
         let mut address = self.address("saas/subscriptions");
         let (mut found, mut unread) = (Vec::new(), 0);
         for _ in 0..MOST_PAGES {
-            let answer = self.call(Patience::Long, || self.http.get(&address)).await?;
+            let answer = self.caller.call(Patience::Long, || self.caller.http.get(&address)).await?;
             for entry in answer.body["subscriptions"].as_array().into_iter().flatten() {
                 match wire::id(entry).zip(wire::facts(entry)) {
                     Some(pair) => found.push(pair),
@@ -151,7 +153,7 @@ impl MarketplaceClient {
 
     async fn listed(&self, id: SubscriptionId, patience: Patience) -> Result<Value, ApiError> {
         let address = self.address(&format!("saas/subscriptions/{id}/listAvailablePlans"));
-        Ok(self.call(patience, || self.http.get(&address)).await?.body)
+        Ok(self.caller.call(patience, || self.caller.http.get(&address)).await?.body)
     }
 
     /// Asks for another plan, other seats, or the end (1.6, 1.7, 1.8). Done only when the operation has succeeded.
@@ -159,11 +161,11 @@ impl MarketplaceClient {
     pub async fn change(&self, id: SubscriptionId, wish: &Wish) -> Result<Accepted, ApiError> {
         let address = self.address(&format!("saas/subscriptions/{id}"));
         let request = || match wish {
-            Wish::Plan { plan } => self.http.patch(&address).json(&json!({ "planId": plan })),
-            Wish::Quantity { quantity } => self.http.patch(&address).json(&json!({ "quantity": quantity })),
-            Wish::Cancel => self.http.delete(&address),
+            Wish::Plan { plan } => self.caller.http.patch(&address).json(&json!({ "planId": plan })),
+            Wish::Quantity { quantity } => self.caller.http.patch(&address).json(&json!({ "quantity": quantity })),
+            Wish::Cancel => self.caller.http.delete(&address),
         };
-        let answer = self.once(Patience::Long, &request).await?;
+        let answer = self.caller.once(Patience::Long, &request).await?;
         let location =
             |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).and_then(wire::operation_in);
         Ok(Accepted { operation: location("operation-location").or_else(|| location("operation-id")) })
@@ -177,7 +179,7 @@ impl MarketplaceClient {
         patience: Patience,
     ) -> Result<RemoteOperation, ApiError> {
         let address = self.address(&format!("saas/subscriptions/{id}/operations/{operation}"));
-        match self.call(patience, || self.http.get(&address)).await {
+        match self.caller.call(patience, || self.caller.http.get(&address)).await {
             Ok(answer) => Ok(wire::operation(&answer.body)),
             // The real service is seen to answer 400 where the contract says 404.
             Err(ApiError::NotFound | ApiError::Refused(_)) => Ok(RemoteOperation::NotFound),
@@ -191,7 +193,7 @@ impl MarketplaceClient {
         id: SubscriptionId,
     ) -> Result<Vec<(OperationId, Action, Option<String>, Option<u64>)>, ApiError> {
         let address = self.address(&format!("saas/subscriptions/{id}/operations"));
-        let answer = self.call(Patience::Long, || self.http.get(&address)).await?;
+        let answer = self.caller.call(Patience::Long, || self.caller.http.get(&address)).await?;
         Ok(wire::open_operations(&answer.body))
     }
 
@@ -199,7 +201,10 @@ impl MarketplaceClient {
     pub async fn acknowledge(&self, id: SubscriptionId, operation: OperationId, accept: bool) -> Result<(), ApiError> {
         let address = self.address(&format!("saas/subscriptions/{id}/operations/{operation}"));
         let body = json!({ "status": if accept { "Success" } else { "Failure" } });
-        self.call(Patience::Short, || self.http.request(Method::PATCH, &address).json(&body)).await.map(drop)
+        self.caller
+            .call(Patience::Short, || self.caller.http.request(Method::PATCH, &address).json(&body))
+            .await
+            .map(drop)
     }
 
     /// Any other call to the same service with the same token, such as metering: `path` without a slash before it and
@@ -215,105 +220,18 @@ impl MarketplaceClient {
     ) -> Result<Value, ApiError> {
         let address = format!("{}{query}", self.address(path));
         let request = || {
-            let request = self.http.request(method.clone(), &address);
+            let request = self.caller.http.request(method.clone(), &address);
             match &body {
                 Some(body) => request.header(http::header::CONTENT_TYPE, "application/json").body(body.clone()),
                 None => request,
             }
         };
-        Ok(self.call(patience, request).await?.body)
+        Ok(self.caller.call(patience, request).await?.body)
     }
 
     fn address(&self, path: &str) -> String {
         format!("{}/{path}?api-version={API_VERSION}", self.base)
     }
-
-    /// Sends until it is answered or patience ends.
-    async fn call(
-        &self,
-        patience: Patience,
-        request: impl Fn() -> reqwest::RequestBuilder,
-    ) -> Result<Answer, ApiError> {
-        (|| self.once(patience, &request))
-            .retry(patience.policy())
-            .when(|failure: &Failure| {
-                matches!(failure.error, ApiError::Unavailable(_))
-                    && failure.wait.is_none_or(|wait| wait <= patience.longest_wait())
-            })
-            .adjust(|failure, pause| pause.map(|pause| failure.wait.unwrap_or(pause)))
-            .await
-            .map_err(|failure: Failure| match failure.wait {
-                Some(wait) if wait > patience.longest_wait() => ApiError::Throttled { wait },
-                _ => failure.error,
-            })
-    }
-
-    /// Sends once, and a second time with a new token when the first was refused.
-    async fn once(
-        &self,
-        patience: Patience,
-        request: &impl Fn() -> reqwest::RequestBuilder,
-    ) -> Result<Answer, Failure> {
-        let mut token = self.tokens.current().await?;
-        for last in [false, true] {
-            let response = request()
-                .timeout(patience.per_request())
-                .bearer_auth(token.expose())
-                .send()
-                .await
-                .map_err(|error| ApiError::Unavailable(error.without_url().to_string()))?;
-            let (status, headers) = (response.status(), response.headers().clone());
-            let text = response.text().await.map_err(|error| ApiError::Unavailable(error.without_url().to_string()))?;
-            if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && !last {
-                token = self.tokens.renewed(&token).await?;
-                continue;
-            }
-            return judge(status, headers, &text);
-        }
-        Err(ApiError::Denied("no answer".into()).into())
-    }
-}
-
-/// An error with the wait that the service asked for.
-struct Failure {
-    error: ApiError,
-    wait: Option<Duration>,
-}
-
-impl From<ApiError> for Failure {
-    fn from(error: ApiError) -> Self {
-        Self { error, wait: None }
-    }
-}
-
-impl From<Failure> for ApiError {
-    fn from(failure: Failure) -> Self {
-        failure.error
-    }
-}
-
-fn judge(status: StatusCode, headers: http::HeaderMap, text: &str) -> Result<Answer, Failure> {
-    if status.is_success() {
-        // Empty where nothing is to say, also where the contract promises an object.
-        let body = if text.trim().is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_str(text).map_err(|_| ApiError::Unavailable("an answer is not JSON".into()))?
-        };
-        return Ok(Answer { headers, body });
-    }
-    let message = wire::error_message(status, text);
-    let error = match status.as_u16() {
-        400 => ApiError::Refused(message),
-        401 | 403 => ApiError::Denied(message),
-        404 => ApiError::NotFound,
-        409 => ApiError::Conflict(message),
-        408 | 429 | 500..=599 => {
-            return Err(Failure { wait: retry_after(&headers), error: ApiError::Unavailable(message) });
-        }
-        _ => ApiError::Refused(message),
-    };
-    Err(error.into())
 }
 
 fn unreadable(what: &str, body: &Value) -> ApiError {

@@ -1,4 +1,4 @@
-//! Our own access token for the marketplace: client credentials, kept until five minutes before its end, renewed by
+//! Our own access token for a service of Microsoft's: client credentials, kept until five minutes before its end, renewed by
 //! one caller for all, and once more when Microsoft refuses it (marketplace contract 4.1).
 
 use std::sync::Arc;
@@ -11,6 +11,15 @@ use super::ApiError;
 use crate::foundation::clock::Clock;
 use crate::foundation::secret::Secret;
 use crate::foundation::settings::Marketplace;
+
+/// What a token is for.
+#[derive(Debug, Clone)]
+pub enum For {
+    /// Fulfillment and metering.
+    Marketplace,
+    /// A resource by its address, asked for at Entra's first endpoint (analytics contract 2).
+    Resource(String),
+}
 
 /// Microsoft's marketplace as a resource; the same id calls our webhook.
 const MARKETPLACE_SCOPE: &str = "20e940b3-4c77-4b0b-9a53-9e16a1b010a7/.default";
@@ -27,6 +36,7 @@ struct Held {
 pub struct AccessTokens {
     http: reqwest::Client,
     address: String,
+    wanted: (&'static str, String),
     client_id: String,
     client_secret: Secret,
     clock: Arc<dyn Clock>,
@@ -34,10 +44,21 @@ pub struct AccessTokens {
 }
 
 impl AccessTokens {
-    pub fn new(http: reqwest::Client, settings: &Marketplace, authority: &str, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        http: reqwest::Client,
+        settings: &Marketplace,
+        authority: &str,
+        wanted: For,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (path, wanted) = match wanted {
+            For::Marketplace => ("oauth2/v2.0/token", ("scope", MARKETPLACE_SCOPE.to_owned())),
+            For::Resource(resource) => ("oauth2/token", ("resource", resource)),
+        };
         Self {
             http,
-            address: format!("{authority}/{}/oauth2/v2.0/token", settings.tenant_id),
+            address: format!("{authority}/{}/{path}", settings.tenant_id),
+            wanted,
             client_id: settings.client_id.clone(),
             client_secret: settings.client_secret.clone(),
             clock,
@@ -76,7 +97,7 @@ impl AccessTokens {
             .append_pair("grant_type", "client_credentials")
             .append_pair("client_id", &self.client_id)
             .append_pair("client_secret", self.client_secret.expose())
-            .append_pair("scope", MARKETPLACE_SCOPE)
+            .append_pair(self.wanted.0, &self.wanted.1)
             .finish();
         let unavailable =
             |error: reqwest::Error| ApiError::Unavailable(format!("no token from Entra: {}", error.without_url()));

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 
 use super::difference::{Between, Class, Difference, Place, Why};
 use super::sides::{Fresh, LATENCY};
-use crate::analytics::model::month::{Month, day_of};
+use crate::analytics::model::calendar::{Month, day_of};
 use crate::fulfillment::model::facts::Status;
 
 /// A row of ISVOrder of a SaaS offer.

@@ -10,7 +10,7 @@ use super::difference::{Between, Class, Difference, Place, Why};
 use super::moved::moved;
 use super::sides::{MonthSum, Sides};
 use super::usage::text;
-use crate::analytics::model::month::Month;
+use crate::analytics::model::calendar::Month;
 
 /// Invoices are in whole units of these.
 const WITHOUT_CENTS: [&str; 7] = ["CLP", "ISK", "JPY", "KRW", "PYG", "TWD", "VND"];

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 
-use crate::analytics::model::month::{Month, start_of};
+use crate::analytics::model::calendar::{Month, start_of};
 use crate::metering::model::event::LossReason;
 use crate::metering::model::hour::Hour;
 
@@ -231,7 +231,7 @@ impl Sides {
     }
 
     pub fn add_event(&mut self, event: &Event) {
-        let day = crate::analytics::model::month::day_of(event.hour.start());
+        let day = crate::analytics::model::calendar::day_of(event.hour.start());
         if !self.in_window(day) {
             return;
         }

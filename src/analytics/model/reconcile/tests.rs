@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rust_decimal::Decimal;
 
 use super::*;
-use crate::analytics::model::month::{Month, day_of};
+use crate::analytics::model::calendar::{Month, day_of};
 use crate::foundation::rng::{Random as _, SeededRandom};
 use crate::metering::model::event::LossReason;
 use crate::metering::model::hour::Hour;
@@ -147,7 +147,7 @@ impl World {
         let mut sides = Sides::new(month(), fresh);
         self.events.iter().for_each(|event| sides.add_event(event));
         let (first, last) = Sides::window(month());
-        for day in crate::analytics::model::month::days(first, last) {
+        for day in crate::analytics::model::calendar::days(first, last) {
             sides.add_read_back(day, fresh.now);
         }
         self.booked.iter().for_each(|row| sides.add_booked(row));

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use super::difference::{Between, Class, Difference, HourLine, Place, Why};
 use super::moved::moved;
 use super::sides::{Day, EventState, Group, GroupKey, Sides, Slot};
-use crate::analytics::model::month::Month;
+use crate::analytics::model::calendar::Month;
 use crate::metering::model::event::LossReason;
 
 /// Microsoft writes money with five decimals (analytics contract 9): so much a row may be off by rounding.

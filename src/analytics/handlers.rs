@@ -1,0 +1,34 @@
+//! The triggers: the timer that keeps Microsoft asked, the queue of datasets to take in, Microsoft's hint that a report is
+//! ready.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::model::datasets::Dataset;
+use super::service::{ingest, pull};
+use crate::app::App;
+use crate::foundation::problem::{JobError, Problem};
+use crate::foundation::web::{Request, Response, empty};
+
+/// Timer `AnalyticsPull`, every hour.
+pub async fn pull(app: Arc<App>) -> Result<(), JobError> {
+    pull::pull(&app).await.map_err(JobError::retry)
+}
+
+/// Queue `report-ingest`: one dataset whose files are to be taken in.
+pub async fn ingest(app: Arc<App>, text: String) -> Result<(), JobError> {
+    let message: ingest::Message = serde_json::from_str(&text).map_err(JobError::fail)?;
+    let Some(dataset) = Dataset::find(&message.dataset) else { return Ok(()) };
+    pull::collect(&app, dataset).await.map_err(JobError::retry)?;
+    ingest::ingest(&app, dataset).await.map_err(JobError::retry)
+}
+
+/// `POST /marketplace/report-ready/{report}`: Microsoft has made a file (analytics contract 4.8). Nothing proves that it is
+/// Microsoft, so it is a hint: of a report that is ours, a look is taken earlier.
+pub async fn ready(app: Arc<App>, request: Request) -> Result<Response, Problem> {
+    match pull::hint(&app, request.param("report")).await? {
+        true => Ok(empty(StatusCode::ACCEPTED)),
+        false => Err(Problem::not_found()),
+    }
+}

@@ -1,0 +1,381 @@
+//! Reads a report's file: columns by name, cells in their canonical form, rows by day. Comma- or tab-separated, with or without
+//! a byte-order mark, with any line ends (analytics contract 9). It holds a bounded part of the file at a time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+
+use csv::ByteRecord;
+
+use super::datasets::{Dataset, Kind};
+use super::month::{RowsHash, UNDATED};
+use super::piece::{MOST_ROWS, MOST_TEXT};
+use super::value::{self, Read as Judged};
+
+/// All days together hold no more than this before some of it is handed on.
+const HELD: usize = 48 * 1024 * 1024;
+/// Oddities that are told.
+const TOLD: usize = 20;
+/// A mask over what is protected.
+const MASK: &str = "****";
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    #[error("the file is empty")]
+    Empty,
+    #[error("it is a web page, not a report: {0}")]
+    Page(String),
+    #[error("no column of it is one of the dataset's ({0})")]
+    OtherColumns(String),
+    #[error("the column that dates a row ({0}) is not in it")]
+    NoDate(String),
+    #[error("it ends in the middle of a row, or a row is damaged: {0}")]
+    Damaged(String),
+    #[error("it is not text in UTF-8 (row {0})")]
+    NotText(u64),
+    #[error("the file could not be read: {0}")]
+    Unread(String),
+}
+
+/// Some rows of a day, as CSV with a header.
+#[derive(Debug)]
+pub struct Part {
+    pub day: String,
+    pub rows: usize,
+    pub text: Vec<u8>,
+}
+
+/// What was in a file.
+#[derive(Debug, Default)]
+pub struct Contents {
+    pub columns: Vec<String>,
+    pub rows: u64,
+    /// Rows and hash of each day.
+    pub days: BTreeMap<String, (u64, RowsHash)>,
+    pub oddities: Vec<String>,
+    /// Columns of the file that the dataset has not.
+    pub surplus: Vec<String>,
+    /// Columns that were asked for and are not in the file.
+    pub lacking: Vec<String>,
+}
+
+struct Open {
+    rows: usize,
+    text: Vec<u8>,
+}
+
+/// Where a column of the file goes.
+struct Place {
+    at: usize,
+    name: &'static str,
+    kind: Kind,
+}
+
+/// Reads it whole. `asked`: the columns that were asked for. `wanted`: which days are handed to `part`.
+pub fn read(
+    dataset: &'static Dataset,
+    file: impl Read,
+    tsv: bool,
+    asked: &[String],
+    wanted: &dyn Fn(&str) -> bool,
+    part: &mut dyn FnMut(Part) -> Result<(), String>,
+) -> Result<Contents, Unusable> {
+    let mut file = Counted { file, quotes: 0, begun: false };
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(if tsv { b'\t' } else { b',' })
+        .buffer_capacity(256 * 1024)
+        .from_reader(&mut file);
+    let header = match reader.byte_headers() {
+        Ok(header) => header.clone(),
+        Err(error) => return Err(damaged(&error)),
+    };
+    let (places, mut contents) = places(dataset, &header, asked)?;
+    let dated: Vec<usize> =
+        dataset.dated_by.iter().filter_map(|name| places.iter().position(|place| place.name == *name)).collect();
+    if dated.is_empty() {
+        return Err(Unusable::NoDate(dataset.dated_by.join(" or ")));
+    }
+    let head = places.iter().map(|place| place.name).collect::<Vec<_>>().join(",");
+    let mut days: HashMap<String, Open> = HashMap::new();
+    let mut held = 0;
+    let (mut record, mut cells, mut line) = (ByteRecord::new(), Vec::<(usize, usize)>::new(), Vec::new());
+    let mut text = String::new();
+    let mut odd = Oddities::default();
+    loop {
+        match reader.read_byte_record(&mut record) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => return Err(damaged(&error)),
+        }
+        contents.rows += 1;
+        text.clear();
+        cells.clear();
+        for place in &places {
+            let raw = record.get(place.at).unwrap_or_default();
+            let raw = std::str::from_utf8(raw).map_err(|_| Unusable::NotText(contents.rows))?;
+            let from = text.len();
+            if value::canonical(place.kind, raw, &mut text) == Judged::Odd {
+                odd.note(place.name, raw);
+            }
+            cells.push((from, text.len()));
+        }
+        let cell = |at: &(usize, usize)| &text[at.0..at.1];
+        let day = dated.iter().map(|place| day_of(cell(&cells[*place]))).find(|day| *day != UNDATED).unwrap_or(UNDATED);
+        line.clear();
+        for (index, at) in cells.iter().enumerate() {
+            if index > 0 {
+                line.push(b',');
+            }
+            quote(cell(at), &mut line);
+        }
+        line.push(b'\n');
+        if !contents.days.contains_key(day) {
+            contents.days.insert(day.to_owned(), Default::default());
+        }
+        if let Some((rows, hash)) = contents.days.get_mut(day) {
+            *rows += 1;
+            hash.add(&line);
+        }
+        if !wanted(day) {
+            continue;
+        }
+        if !days.contains_key(day) {
+            days.insert(day.to_owned(), fresh(&head));
+        }
+        let Some(open) = days.get_mut(day) else { continue };
+        open.rows += 1;
+        open.text.extend_from_slice(&line);
+        held += line.len();
+        if open.rows >= MOST_ROWS || open.text.len() >= MOST_TEXT {
+            held = held.saturating_sub(open.text.len());
+            let full = std::mem::replace(open, fresh(&head));
+            hand_on(part, day, full)?;
+        } else if held > HELD {
+            // The largest half goes, so that this does not come again with the next row.
+            let mut sizes: Vec<usize> = days.values().map(|open| open.text.len()).collect();
+            sizes.sort_unstable();
+            let median = sizes[sizes.len() / 2];
+            let mut large: Vec<String> =
+                days.iter().filter(|(_, open)| open.text.len() >= median).map(|(day, _)| day.clone()).collect();
+            large.sort_unstable();
+            for day in large {
+                if let Some(open) = days.remove(&day) {
+                    held = held.saturating_sub(open.text.len());
+                    hand_on(part, &day, open)?;
+                }
+            }
+        }
+    }
+    if file.quotes % 2 == 1 {
+        return Err(Unusable::Damaged("a quoted text does not end".into()));
+    }
+    let mut rest: Vec<(String, Open)> = days.into_iter().collect();
+    rest.sort_by(|one, other| one.0.cmp(&other.0));
+    for (day, open) in rest {
+        hand_on(part, &day, open)?;
+    }
+    contents.oddities = odd.told();
+    Ok(contents)
+}
+
+fn fresh(head: &str) -> Open {
+    Open { rows: 0, text: format!("{head}\n").into_bytes() }
+}
+
+fn hand_on(part: &mut dyn FnMut(Part) -> Result<(), String>, day: &str, open: Open) -> Result<(), Unusable> {
+    if open.rows == 0 {
+        return Ok(());
+    }
+    part(Part { day: day.to_owned(), rows: open.rows, text: open.text }).map_err(Unusable::Unread)
+}
+
+fn damaged(error: &csv::Error) -> Unusable {
+    match error.kind() {
+        csv::ErrorKind::Io(error) => Unusable::Unread(error.to_string()),
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
+            let line = pos.as_ref().map_or(0, csv::Position::line);
+            Unusable::Damaged(format!("line {line} has {len} fields instead of {expected_len}"))
+        }
+        _ => Unusable::Damaged(error.to_string()),
+    }
+}
+
+fn places(
+    dataset: &'static Dataset,
+    header: &ByteRecord,
+    asked: &[String],
+) -> Result<(Vec<Place>, Contents), Unusable> {
+    let names: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
+    if names.iter().all(String::is_empty) {
+        return Err(Unusable::Empty);
+    }
+    if names[0].starts_with('<') {
+        return Err(Unusable::Page(names[0].chars().take(60).collect()));
+    }
+    let mut places: Vec<Place> = Vec::new();
+    let mut contents = Contents::default();
+    for (at, name) in names.iter().enumerate() {
+        match dataset.column(name) {
+            Some(column) if column.personal || places.iter().any(|place| place.name == column.name) => {}
+            Some(column) => places.push(Place { at, name: column.name, kind: column.kind }),
+            None if name.is_empty() => {}
+            None => contents.surplus.push(name.clone()),
+        }
+    }
+    if places.is_empty() {
+        return Err(Unusable::OtherColumns(names.join(", ").chars().take(200).collect()));
+    }
+    // In the order of the dataset, whatever the order of the file: the same rows are the same text.
+    places.sort_by_key(|place| dataset.columns.iter().position(|column| column.name == place.name));
+    contents.columns = places.iter().map(|place| place.name.to_owned()).collect();
+    let has = |name: &String| contents.columns.iter().any(|known| known.eq_ignore_ascii_case(name));
+    contents.lacking = asked.iter().filter(|name| !has(name)).cloned().collect();
+    Ok((places, contents))
+}
+
+/// The day of a canonical date or moment.
+fn day_of(cell: &str) -> &str {
+    let date = cell.get(..10).unwrap_or_default();
+    let digits = date
+        .bytes()
+        .enumerate()
+        .all(|(at, byte)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() });
+    if date.len() == 10 && digits { date } else { UNDATED }
+}
+
+/// One cell of our own CSV (RFC 4180), read back by the same library.
+fn quote(cell: &str, line: &mut Vec<u8>) {
+    if !cell.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
+        line.extend_from_slice(cell.as_bytes());
+        return;
+    }
+    line.push(b'"');
+    for byte in cell.bytes() {
+        if byte == b'"' {
+            line.push(b'"');
+        }
+        line.push(byte);
+    }
+    line.push(b'"');
+}
+
+/// Cells that are not of their kind, by column: how many, and the first.
+#[derive(Default)]
+struct Oddities(BTreeMap<&'static str, (u64, String)>);
+
+impl Oddities {
+    fn note(&mut self, column: &'static str, cell: &str) {
+        // What is protected is masked on purpose.
+        if cell.starts_with(MASK) {
+            return;
+        }
+        let entry = self.0.entry(column).or_insert_with(|| (0, cell.chars().take(40).collect()));
+        entry.0 += 1;
+    }
+
+    fn told(self) -> Vec<String> {
+        self.0
+            .into_iter()
+            .take(TOLD)
+            .map(|(column, (count, first))| format!("{column}: {count} cells can not be read, such as \"{first}\""))
+            .collect()
+    }
+}
+
+/// Counts quotes, so that one that does not end is noticed, and takes the byte-order mark away.
+struct Counted<R> {
+    file: R,
+    quotes: u64,
+    begun: bool,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let mut read = self.file.read(buffer)?;
+        if !self.begun && read > 0 {
+            self.begun = true;
+            while read < 3 && read < buffer.len() {
+                let more = self.file.read(&mut buffer[read..])?;
+                if more == 0 {
+                    break;
+                }
+                read += more;
+            }
+            if buffer[..read].starts_with(&[0xEF, 0xBB, 0xBF]) {
+                buffer.copy_within(3..read, 0);
+                read -= 3;
+                if read == 0 {
+                    return self.read(buffer);
+                }
+            }
+        }
+        self.quotes += buffer[..read].iter().map(|byte| u64::from(*byte == b'"')).sum::<u64>();
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(text: &[u8], tsv: bool) -> Result<(Contents, Vec<(String, String)>), Unusable> {
+        let usage = Dataset::find("usage").unwrap();
+        let mut parts = Vec::new();
+        let contents = read(usage, text, tsv, &["UsageDate".into(), "PriceCC".into()], &|_| true, &mut |part| {
+            parts.push((part.day, String::from_utf8(part.text).unwrap()));
+            Ok(())
+        })?;
+        Ok((contents, parts))
+    }
+
+    #[test]
+    fn oddities_of_real_files_are_read() {
+        let text = "\u{feff}planid, USAGEDATE ,MeteredUsage,CustomerName,Brand New,SKU\r\n\"gold\",\"2026-02-11\",\"96.00000\",\"Ann\",\"x\",\"a \"\"b\"\", c\nd\"\n\"gold\",\"2026-02-12 00:00:00\",,,,\r\"silver\",\"2026-02-11\",\"************\",\"\",\"\",\"\"";
+        let (contents, parts) = all(text.as_bytes(), false).unwrap();
+        assert_eq!(contents.columns, ["UsageDate", "PlanId", "SKU", "MeteredUsage"]);
+        assert_eq!((contents.surplus, contents.lacking), (vec!["Brand New".to_owned()], vec!["PriceCC".to_owned()]));
+        assert_eq!(contents.oddities, Vec::<String>::new());
+        assert_eq!(
+            parts,
+            [
+                (
+                    "2026-02-11".to_owned(),
+                    "UsageDate,PlanId,SKU,MeteredUsage\n2026-02-11,gold,\"a \"\"b\"\", c\nd\",96\n2026-02-11,silver,,************\n"
+                        .to_owned()
+                ),
+                ("2026-02-12".to_owned(), "UsageDate,PlanId,SKU,MeteredUsage\n2026-02-12,gold,,\n".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn spelling_order_of_columns_and_of_rows_make_no_difference() {
+        let one = all(b"UsageDate,PlanId,PriceCC\n2026-02-11,gold,1.0\n2026-02-11,b,2\n", false).unwrap().0;
+        let other =
+            all(b"PRICECC\tusagedate\tPlanId\n\"2.000\"\t2026-02-11\tb\n1\t2026-02-11\tgold\n", true).unwrap().0;
+        assert_eq!(one.days, other.days);
+    }
+
+    #[test]
+    fn what_is_no_report_says_what_it_is() {
+        for (text, expected) in [
+            ("", Unusable::Empty),
+            ("\u{feff}", Unusable::Empty),
+            ("<!DOCTYPE html>\n<html>", Unusable::Page("<!DOCTYPE html>".into())),
+            ("Colour,Shape\nred,round\n", Unusable::OtherColumns("Colour, Shape".into())),
+            ("PlanId\ngold\n", Unusable::NoDate("UsageDate".into())),
+            ("UsageDate,PlanId\n2026-02-11\n", Unusable::Damaged("line 2 has 1 fields instead of 2".into())),
+            ("UsageDate,PlanId\n2026-02-11,\"go", Unusable::Damaged("a quoted text does not end".into())),
+        ] {
+            assert_eq!(all(text.as_bytes(), false).unwrap_err(), expected, "{text:?}");
+        }
+        assert_eq!(all(b"UsageDate,PlanId\n2026-02-11,\xff\n", false).unwrap_err(), Unusable::NotText(1));
+        assert_eq!(all(b"UsageDate,PlanId\n", false).unwrap().0.rows, 0);
+    }
+
+    #[test]
+    fn a_row_without_a_date_is_kept_apart() {
+        let (contents, _) = all(b"UsageDate,PlanId\n,gold\nsoon,silver\n", false).unwrap();
+        assert_eq!(contents.days[UNDATED].0, 2);
+        assert_eq!(contents.oddities, ["UsageDate: 1 cells can not be read, such as \"soon\""]);
+    }
+}
