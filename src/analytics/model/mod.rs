@@ -2,8 +2,10 @@
 
 pub mod calendar;
 pub mod changes;
+pub mod close;
 pub mod datasets;
 pub mod execution;
+pub mod funnel;
 pub mod month;
 pub mod offered;
 pub mod piece;
