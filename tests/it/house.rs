@@ -129,6 +129,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
                 "leads",
                 "privacy",
                 "media",
+                "analytics",
                 "ai",
                 "portal",
                 "pages",
@@ -147,6 +148,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
             "functions",
             &[
                 "ai",
+                "analytics",
                 "callbacks",
                 "customers",
                 "managed_apps",

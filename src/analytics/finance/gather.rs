@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr as _;
 
 use csv::StringRecord;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::future::try_join_all;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
@@ -126,9 +126,9 @@ async fn add_events(app: &App, sides: &mut Sides, names: &mut Names) -> Result<(
         let name = resource.to_string().to_lowercase();
         names.known.insert(name.clone(), name);
     }
-    let mut found = stream::iter(&resources).map(|one| events(app, one, from, to)).buffered(TOGETHER);
-    while let Some(events) = found.try_next().await? {
-        events.iter().for_each(|event| sides.add_event(&of_ledger(event)));
+    for part in resources.chunks(TOGETHER) {
+        let found = try_join_all(part.iter().map(|one| events(app, one, from, to))).await?;
+        found.iter().flatten().for_each(|event| sides.add_event(&of_ledger(event)));
     }
     Ok(())
 }

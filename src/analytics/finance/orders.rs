@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -18,7 +17,6 @@ use crate::store::StoreError;
 
 /// Subscriptions that differ and whose last change is looked up.
 const MOST_LOOKED_UP: usize = 500;
-const TOGETHER: usize = 8;
 const PAGE: usize = 1000;
 /// Commercial marketplace orders begin later than this.
 const BEGINNING: Date = Date::constant(2015, 1, 1);
@@ -70,15 +68,10 @@ pub(super) async fn compare(
         }
     }
     let found = orders.differences(&held, month, fresh);
-    let mut looked_up = stream::iter(found.into_iter().enumerate())
-        .map(|(number, one)| async move {
-            let changed = if number < MOST_LOOKED_UP { changed(app, &one.resource).await? } else { None };
-            Ok::<_, StoreError>(lately(one, changed, fresh.now))
-        })
-        .buffered(TOGETHER);
     let mut differences = Vec::new();
-    while let Some(one) = looked_up.next().await {
-        differences.push(one?);
+    for (number, one) in found.into_iter().enumerate() {
+        let changed = if number < MOST_LOOKED_UP { changed(app, &one.resource).await? } else { None };
+        differences.push(lately(one, changed, fresh.now));
     }
     Ok((differences, references))
 }
