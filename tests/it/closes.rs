@@ -277,3 +277,60 @@ async fn the_same_lines_give_the_same_bytes() {
     assert_eq!(facts(&one), facts(&other));
     assert_eq!(one, other);
 }
+
+#[tokio::test]
+async fn staff_reconcile_explain_close_and_download_on_pages() {
+    let (app, [first, second]) = april().await;
+    app.simulator.edit_usage_book(|book| book.retain(|entry| entry.resource != first.to_string()));
+    let reader = app.signed_in(&Person::staff_reader()).await;
+    let never = reader.get("/publisher/reconciliation?month=2026-03").await;
+    assert!(never.body.contains("never reconciled") && !never.body.contains("/publisher/reconciliation/run"));
+    let staff = app.signed_in(&Person::staff_admin()).await;
+    let empty = staff.get("/publisher/closes?month=2026-03").await;
+    assert!(empty.body.contains("No month was closed yet"), "{}", empty.body);
+    let page = staff.get("/publisher/reconciliation?month=2026-03").await;
+    let page = staff.submit(&page, "/publisher/reconciliation/run", &[]).await;
+    for wanted in ["Differences: 1. Not explained: 1.", "missing at Microsoft", "2026-03-31 18:00 UTC"] {
+        assert!(page.body.contains(wanted), "{wanted}: {}", page.body);
+    }
+    // Down to the hour: the link leads to the hours of that day.
+    let link = format!("/publisher/usage/resources/{first}?to=2026-04-01T00:00:00Z");
+    assert!(page.body.contains(&link), "{}", page.body);
+    assert!(staff.get(&link).await.body.contains("2026-03-31 18:00 UTC"));
+    let refused = staff.submit(&page, "/publisher/reconciliation/mark", &[("action", "mark"), ("note", " ")]).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("The explanation is missing"));
+
+    // The number of open differences must be accepted.
+    let csrf = staff.get("/publisher/closes?month=2026-03").await.fields("/sign-out")["csrf"].clone();
+    let order = |accepted: &'static str| {
+        let (staff, csrf, origin) = (&staff, csrf.as_str(), app.address.as_str());
+        async move {
+            let fields = [("csrf", csrf), ("month", "2026-03"), ("accept_open", accepted)];
+            staff.post_with("/publisher/closes", &fields, &[("origin", origin)]).await
+        }
+    };
+    let refused = order("").await;
+    assert!(refused.status == 409 && refused.body.contains("1 differences of this month"), "{}", refused.body);
+    let closed = order("1").await;
+    assert!(closed.body.contains("Package 1 is made"), "{}", closed.body);
+    let sum = finance::closes(&app.host.app).await.unwrap().remove(0).sha256;
+    assert!(closed.body.contains(&sum));
+    let file = reader.get("/publisher/closes/1").await;
+    assert_eq!(file.status, 200);
+    // Whoever looks later is told that the month has changed.
+    late(&app, second, "late", "1200").await;
+    app.fire("ReconcileAnalytics").await;
+    let page = reader.get("/publisher/reconciliation?month=2026-03").await;
+    assert!(page.body.contains("has changed since package 1"), "{}", page.body);
+    let funnel = reader.get("/publisher/funnel?month=2026-03").await;
+    assert!(funnel.status == 200 && funnel.body.contains("Clicks are not people"), "{}", funnel.body);
+    staff.set_cookie("mediagenie-language", "zh-Hans");
+    for path in
+        ["/publisher/reconciliation?month=2026-03&class=missing&open=1", "/publisher/closes", "/publisher/funnel"]
+    {
+        let page = staff.get(path).await;
+        assert!(page.body.contains("月"), "{path}");
+        assert_eq!(page.status, 200, "{path}");
+    }
+}

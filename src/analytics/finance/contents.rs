@@ -26,23 +26,21 @@ const LONGEST_TERM: i64 = 61;
 
 /// A file's facts on their way.
 pub(super) enum Facts {
-    Events {
-        resources: VecDeque<Resource>,
-        month: Month,
-    },
-    Booked {
-        days: VecDeque<Date>,
-    },
-    /// Rows of a dataset, by their days where the file is ordered by them.
-    Dataset {
-        file: File,
-        rows: Option<Rows>,
-        records: VecDeque<StringRecord>,
-        of: String,
-        lines: Vec<Line>,
-        currencies: Currencies,
-    },
+    Events { resources: VecDeque<Resource>, month: Month },
+    Booked { days: VecDeque<Date> },
+    Dataset(Box<Dated>),
     Whole(Vec<Line>),
+}
+
+/// Rows of a dataset, by their days where the file is ordered by them.
+pub(super) struct Dated {
+    file: File,
+    rows: Option<Rows>,
+    records: VecDeque<StringRecord>,
+    /// What the lines that were read so far have in common.
+    of: String,
+    lines: Vec<Line>,
+    currencies: Currencies,
 }
 
 pub(super) async fn open(app: &App, file: File, month: Month) -> Result<Facts, AnalyticsError> {
@@ -69,7 +67,7 @@ async fn dataset(
         file.columns().iter().map(|column| column.name).filter(|name| *name != "currency").collect();
     let rows = Rows::open(app, name, range, &columns, false).await?;
     let (records, lines) = (VecDeque::new(), Vec::new());
-    Ok(Facts::Dataset { file, rows, records, of: String::new(), lines, currencies })
+    Ok(Facts::Dataset(Box::new(Dated { file, rows, records, of: String::new(), lines, currencies })))
 }
 
 impl Facts {
@@ -103,37 +101,41 @@ impl Facts {
                 }
                 Ok(None)
             }
-            Self::Dataset { file, rows, records, of, lines, currencies } => {
-                let common = file.ordered_by().and_then(|name| file.place(name));
-                loop {
-                    if records.is_empty()
-                        && let Some(open) = rows
-                    {
-                        match open.next().await? {
-                            Some(more) => records.extend(more),
-                            None => *rows = None,
-                        }
-                    }
-                    let Some(open) = rows.as_ref() else {
-                        let rest = std::mem::take(lines);
-                        return Ok((!rest.is_empty()).then(|| (std::mem::take(of), sorted(rest))));
-                    };
-                    while let Some(record) = records.pop_front() {
-                        let line = dataset_line(*file, open.cells(&record), currencies);
-                        let next = common.and_then(|at| line.get(at)).cloned().unwrap_or_default();
-                        let full = next != *of && !lines.is_empty();
-                        let part = full.then(|| (of.clone(), sorted(std::mem::take(lines))));
-                        *of = next;
-                        lines.push(line);
-                        if part.is_some() {
-                            return Ok(part);
-                        }
-                    }
-                }
-            }
+            Self::Dataset(dated) => dated.next().await,
             Self::Whole(lines) => {
                 let lines = std::mem::take(lines);
                 Ok((!lines.is_empty()).then(|| (String::new(), sorted(lines))))
+            }
+        }
+    }
+}
+
+impl Dated {
+    async fn next(&mut self) -> Result<Option<Part>, AnalyticsError> {
+        let common = self.file.ordered_by().and_then(|name| self.file.place(name));
+        loop {
+            if self.records.is_empty()
+                && let Some(open) = &mut self.rows
+            {
+                match open.next().await? {
+                    Some(more) => self.records.extend(more),
+                    None => self.rows = None,
+                }
+            }
+            let Some(open) = &self.rows else {
+                let rest = std::mem::take(&mut self.lines);
+                return Ok((!rest.is_empty()).then(|| (std::mem::take(&mut self.of), sorted(rest))));
+            };
+            while let Some(record) = self.records.pop_front() {
+                let line = dataset_line(self.file, open.cells(&record), &self.currencies);
+                let next = common.and_then(|at| line.get(at)).cloned().unwrap_or_default();
+                let full = next != self.of && !self.lines.is_empty();
+                let part = full.then(|| (self.of.clone(), sorted(std::mem::take(&mut self.lines))));
+                self.of = next;
+                self.lines.push(line);
+                if part.is_some() {
+                    return Ok(part);
+                }
             }
         }
     }

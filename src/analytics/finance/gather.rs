@@ -158,6 +158,8 @@ fn of_ledger(event: &UsageEvent) -> Event {
 async fn add_booked(app: &App, sides: &mut Sides, names: &mut Names) -> Result<(), AnalyticsError> {
     let now = sides.fresh.now;
     let (from, to) = Sides::window(sides.month);
+    // One that does not answer is not asked for thirty days more.
+    let mut answers = app.marketplace.is_some();
     for day in days(from, to) {
         let over = start_of(day).saturating_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
         if over > now {
@@ -165,12 +167,15 @@ async fn add_booked(app: &App, sides: &mut Sides, names: &mut Names) -> Result<(
         }
         let text = day.to_string();
         let mut known = metering::booked_of(app, &text).await?;
-        if sides.month.has(day) && app.marketplace.is_some() && is_stale(known.as_ref(), over, now) {
+        if sides.month.has(day) && answers && is_stale(known.as_ref(), over, now) {
             match metering::read_back(app, &text).await {
                 Ok(_) => known = metering::booked_of(app, &text).await?,
                 Err(MeteringError::Store(error)) => return Err(error.into()),
                 // What is known has to do; the next night asks again.
-                Err(error) => tracing::warn!(day = text, %error, "what is booked can not be read"),
+                Err(error) => {
+                    answers = false;
+                    tracing::warn!(day = text, %error, "what is booked can not be read");
+                }
             }
         }
         let Some(known) = known else { continue };

@@ -18,6 +18,8 @@ mod orders;
 mod package;
 mod repo;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use close::{Close, CloseError, CloseOrder, close, closes, of_number};
 pub use funnel::{MonthFunnel, funnel};
