@@ -21,6 +21,8 @@ use crate::store::StoreError;
 
 /// Packages that are looked at for what deaths have left.
 const MOST_LEFT: usize = 1000;
+/// Differences that become lines together.
+const AT_ONCE: usize = 1000;
 
 /// A package: what it is of, where it is, and what it comes to. Never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,13 +238,14 @@ impl Work<'_> {
         for file in File::FACTS {
             self.write_facts(&mut package, file, &mut journal, corrections.as_mut()).await?;
         }
-        for (file, lines) in
-            [(File::Differences, self.difference_lines()), (File::Journal, journal.lines().collect::<Vec<_>>())]
-        {
-            package.begin_lines(file).await?;
-            package.write_lines(&lines).await?;
-            package.end();
+        package.begin_lines(File::Differences).await?;
+        for part in self.differences.chunks(AT_ONCE) {
+            package.write_lines(&self.difference_lines(part)).await?;
         }
+        package.end();
+        package.begin_lines(File::Journal).await?;
+        package.write_lines(&journal.lines().collect::<Vec<_>>()).await?;
+        package.end();
         let mut count = 0;
         if let Some(mut corrections) = corrections {
             // Rules that this version books by and the earlier one did not: the law holds over them as well.
@@ -307,7 +310,7 @@ impl Work<'_> {
         Ok(self.app.blobs.delete(CONTAINER, &name).await?)
     }
 
-    fn difference_lines(&self) -> Vec<Line> {
+    fn difference_lines(&self, part: &[Difference]) -> Vec<Line> {
         let line = |one: &Difference| {
             let mark = self.marks.get(&one.id).filter(|mark| mark.holds(one));
             let day = |day: Option<jiff::civil::Date>| day.map(|day| day.to_string()).unwrap_or_default();
@@ -334,7 +337,7 @@ impl Work<'_> {
                 mark.map(|mark| mark.at.to_string()).unwrap_or_default(),
             ]
         };
-        self.differences.iter().map(line).collect()
+        part.iter().map(line).collect()
     }
 }
 

@@ -13,7 +13,9 @@ use super::orders;
 use crate::analytics::model::calendar::{Month, days, start_of};
 use crate::analytics::model::datasets::{Dataset, Kind};
 use crate::analytics::model::month::UNDATED;
-use crate::analytics::model::reconcile::{Booked, Difference, Event, EventState, Fresh, RevenueRow, Sides, UsageRow};
+use crate::analytics::model::reconcile::{
+    Booked, Difference, Event, EventState, Fresh, RevenueRow, Sides, UsageRow, settle,
+};
 use crate::analytics::model::value;
 use crate::analytics::repo;
 use crate::analytics::service::AnalyticsError;
@@ -32,7 +34,7 @@ const COMPLETE_AFTER: SignedDuration = SignedDuration::from_hours(25);
 /// Bookings that were not processed are asked for again after so long.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(20);
 
-/// A month with its neighbours, and the differences of its orders.
+/// A month with its neighbours, its resources compared already; and the differences of its orders.
 pub(super) async fn gather(app: &App, month: Month) -> Result<(Sides, Vec<Difference>), AnalyticsError> {
     let fresh = Fresh {
         now: app.clock.now(),
@@ -42,12 +44,18 @@ pub(super) async fn gather(app: &App, month: Month) -> Result<(Sides, Vec<Differ
     };
     let mut sides = Sides::new(month, fresh);
     let mut names = Names::default();
-    add_events(app, &mut sides, &mut names).await?;
+    let (from, to) = Sides::window(month);
+    let resources = resources(app, from, to).await?;
+    for resource in &resources {
+        let name = resource.to_string().to_lowercase();
+        names.known.insert(name.clone(), name);
+    }
     add_booked(app, &mut sides, &mut names).await?;
     let (of_orders, references) = orders::compare(app, month, &fresh).await?;
     names.references = references;
     add_usage(app, &mut sides, &mut names).await?;
     add_revenue(app, &mut sides, &mut names).await?;
+    compare_events(app, &mut sides, &resources).await?;
     Ok((sides, of_orders))
 }
 
@@ -119,16 +127,15 @@ pub(super) async fn events(
     metering::events_between(app, resource, Hour::of(start_of(from)), end).await
 }
 
-async fn add_events(app: &App, sides: &mut Sides, names: &mut Names) -> Result<(), StoreError> {
+/// Reads our events, and compares and forgets each resource's before the next ones come.
+async fn compare_events(app: &App, sides: &mut Sides, resources: &[Resource]) -> Result<(), StoreError> {
     let (from, to) = Sides::window(sides.month);
-    let resources = resources(app, from, to).await?;
-    for resource in &resources {
-        let name = resource.to_string().to_lowercase();
-        names.known.insert(name.clone(), name);
-    }
     for part in resources.chunks(TOGETHER) {
         let found = try_join_all(part.iter().map(|one| events(app, one, from, to))).await?;
-        found.iter().flatten().for_each(|event| sides.add_event(&of_ledger(event)));
+        for (resource, events) in part.iter().zip(found) {
+            events.iter().for_each(|event| sides.add_event(&of_ledger(event)));
+            settle(sides, &resource.to_string());
+        }
     }
     Ok(())
 }

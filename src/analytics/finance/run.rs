@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Who, close, gather, repo};
 use crate::analytics::model::calendar::Month;
-use crate::analytics::model::reconcile::{
-    Class, Difference, Mark, Summary, Totals, differences, sorted, summary, totals,
-};
+use crate::analytics::model::reconcile::{Class, Difference, Mark, Summary, Totals, differences, sorted, summary};
 use crate::analytics::service::AnalyticsError;
 use crate::app::App;
 use crate::foundation::hex::hex;
@@ -91,7 +89,8 @@ pub async fn reconcile(app: &App, month: Month, by: &Who) -> Result<(Run, Vec<Di
             Err(AnalyticsError::Contention(_)) => continue,
             gathered => gathered?,
         };
-        let mut found = differences(&sides);
+        let (fresh, days_read_back) = (sides.fresh, sides.read_back.keys().filter(|day| month.has(**day)).count());
+        let (totals, mut found) = differences(sides);
         found.extend(sorted(of_orders));
         let mut tail = [0; 8];
         app.random.fill(&mut tail);
@@ -99,14 +98,14 @@ pub async fn reconcile(app: &App, month: Month, by: &Who) -> Result<(Run, Vec<Di
         let run = Run {
             id: hex(&tail),
             month,
-            at: sides.fresh.now,
+            at: fresh.now,
             by: by.clone(),
-            totals: totals(&sides),
+            totals,
             classes: Class::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect(),
-            usage_newest: sides.fresh.usage,
-            revenue_newest: sides.fresh.revenue,
-            orders_newest: sides.fresh.orders,
-            days_read_back: sides.read_back.keys().filter(|day| month.has(**day)).count(),
+            usage_newest: fresh.usage,
+            revenue_newest: fresh.revenue,
+            orders_newest: fresh.orders,
+            days_read_back,
         };
         match repo::save_run(app, &run, &found[..found.len().min(MOST_KEPT)], seen).await {
             Ok(()) => return Ok((run, found)),

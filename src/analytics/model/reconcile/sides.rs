@@ -7,6 +7,8 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 
+use super::difference::Difference;
+use super::totals::Totals;
 use crate::analytics::model::calendar::{Month, start_of};
 use crate::metering::model::event::LossReason;
 use crate::metering::model::hour::Hour;
@@ -128,16 +130,24 @@ pub struct UsageSum {
     /// Every row named its charge.
     pub charged: bool,
     pub rows: u32,
-    pub prices: BTreeSet<Decimal>,
+    /// The lowest and the highest.
+    pub prices: Option<(Decimal, Decimal)>,
+}
+
+impl UsageSum {
+    pub fn prices(&self) -> impl Iterator<Item = Decimal> {
+        self.prices.into_iter().flat_map(|(lowest, highest)| [lowest, highest])
+    }
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct Day {
     pub slots: Vec<Slot>,
-    pub booked: Option<BookedSum>,
-    pub usage: Option<UsageSum>,
-    /// Of the usage rows.
-    pub currencies: BTreeSet<String>,
+    // There are many days, and most of them have one side at a time.
+    pub booked: Option<Box<BookedSum>>,
+    pub usage: Option<Box<UsageSum>>,
+    /// Of the usage rows: a bit for each of [`Sides::currencies`].
+    pub currencies: u64,
 }
 
 impl Day {
@@ -179,6 +189,16 @@ impl GroupKey {
         Self { resource: lower(resource), plan: lower(plan), dimension: lower(dimension) }
     }
 
+    /// Before all groups of a resource.
+    pub fn first(resource: &str) -> Self {
+        Self { resource: resource.to_owned(), plan: String::new(), dimension: String::new() }
+    }
+
+    /// Behind all groups of a resource: no name has the lowest character.
+    pub fn behind(resource: &str) -> Self {
+        Self::first(&format!("{resource}\0"))
+    }
+
     pub fn names(&self) -> (&String, &String, &String) {
         (&self.resource, &self.plan, &self.dimension)
     }
@@ -205,13 +225,47 @@ pub struct Sides {
     pub groups: BTreeMap<GroupKey, Group>,
     /// The days of which Microsoft's bookings are known, and since when.
     pub read_back: BTreeMap<Date, Timestamp>,
+    /// Those of the usage rows, in the order in which they were met.
+    pub currencies: Vec<String>,
+    /// What the resources came to that are compared already.
+    pub totals: Totals,
+    pub found: Vec<Difference>,
     /// By resource and plan.
     pub money: BTreeMap<(String, String), BTreeMap<Month, MonthSum>>,
 }
 
 impl Sides {
     pub fn new(month: Month, fresh: Fresh) -> Self {
-        Self { month, fresh, groups: BTreeMap::new(), read_back: BTreeMap::new(), money: BTreeMap::new() }
+        Self {
+            month,
+            fresh,
+            groups: BTreeMap::new(),
+            read_back: BTreeMap::new(),
+            currencies: Vec::new(),
+            totals: Totals::default(),
+            found: Vec::new(),
+            money: BTreeMap::new(),
+        }
+    }
+
+    /// The bit of a currency; the sixty-fourth and all others share one.
+    fn bit(&mut self, currency: &str) -> u64 {
+        if currency.is_empty() {
+            return 0;
+        }
+        let currency = currency.to_uppercase();
+        let known = self.currencies.iter().position(|known| *known == currency);
+        let at = known.unwrap_or_else(|| {
+            self.currencies.push(currency);
+            self.currencies.len() - 1
+        });
+        1 << at.min(63)
+    }
+
+    /// The currencies of a day's usage.
+    pub fn currencies_of(&self, day: &Day) -> impl Iterator<Item = &String> {
+        let bits = day.currencies;
+        self.currencies.iter().take(64).enumerate().filter(move |(at, _)| bits & (1 << at) != 0).map(|(_, name)| name)
     }
 
     /// The days that are compared: those of the month, and those beside it where its usage may have come to stand.
@@ -281,16 +335,18 @@ impl Sides {
         if !self.in_window(row.day) {
             return;
         }
+        let bit = self.bit(&row.currency);
         let day = self.day(key, row.day);
-        if !row.currency.is_empty() {
-            day.currencies.insert(row.currency.to_uppercase());
-        }
-        let sum = day.usage.get_or_insert_with(|| UsageSum { charged: true, ..UsageSum::default() });
+        day.currencies |= bit;
+        let sum = day.usage.get_or_insert_with(|| Box::new(UsageSum { charged: true, ..UsageSum::default() }));
         sum.quantity += row.quantity;
         sum.charge += charge.unwrap_or_default();
         sum.charged &= charge.is_some();
         sum.rows += 1;
-        sum.prices.extend(row.price);
+        if let Some(price) = row.price {
+            let (lowest, highest) = sum.prices.unwrap_or((price, price));
+            sum.prices = Some((lowest.min(price), highest.max(price)));
+        }
     }
 
     pub fn add_revenue(&mut self, row: &RevenueRow) {

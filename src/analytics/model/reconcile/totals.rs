@@ -6,8 +6,9 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::difference::{Class, Difference};
-use super::sides::{EventState, Sides};
+use super::sides::{EventState, Group, Sides};
 use super::usage::times;
+use crate::analytics::model::calendar::Month;
 
 /// By currency; empty where a side names none.
 pub type Money = BTreeMap<String, Decimal>;
@@ -25,31 +26,34 @@ pub struct Totals {
     pub revenue: Money,
 }
 
-pub fn totals(sides: &Sides) -> Totals {
-    let mut totals = Totals::default();
-    for group in sides.groups.values() {
-        for (_, day) in group.days.iter().filter(|(day, _)| sides.month.has(**day)) {
+impl Totals {
+    /// Enters what our ledger has of the month.
+    pub(super) fn enter(&mut self, group: &Group, month: Month) {
+        for (_, day) in group.days.iter().filter(|(day, _)| month.has(**day)) {
             for slot in &day.slots {
                 let (money, quantity) = match slot.state {
-                    EventState::Accepted { quantity, .. } => (&mut totals.accepted, quantity),
-                    EventState::Lost(_) => (&mut totals.lost, slot.quantity),
+                    EventState::Accepted { quantity, .. } => (&mut self.accepted, quantity),
+                    EventState::Lost(_) => (&mut self.lost, slot.quantity),
                     EventState::Carried => continue,
-                    _ => (&mut totals.waiting, slot.quantity),
+                    _ => (&mut self.waiting, slot.quantity),
                 };
                 *money.entry(group.currency.clone()).or_default() += times(quantity, slot.price);
             }
         }
     }
-    for sum in sides.money.values().filter_map(|months| months.get(&sides.month)) {
-        let currency = sum.currencies.first().cloned().unwrap_or_default();
-        if sum.charge_rows > 0 {
-            *totals.charged.entry(currency.clone()).or_default() += sum.charge;
-        }
-        if sum.revenue_rows > 0 {
-            *totals.revenue.entry(currency).or_default() += sum.revenue;
+
+    /// Enters what is charged and paid.
+    pub(super) fn enter_money(&mut self, sides: &Sides) {
+        for sum in sides.money.values().filter_map(|months| months.get(&sides.month)) {
+            let currency = sum.currencies.first().cloned().unwrap_or_default();
+            if sum.charge_rows > 0 {
+                *self.charged.entry(currency.clone()).or_default() += sum.charge;
+            }
+            if sum.revenue_rows > 0 {
+                *self.revenue.entry(currency).or_default() += sum.revenue;
+            }
         }
     }
-    totals
 }
 
 /// One class of differences.

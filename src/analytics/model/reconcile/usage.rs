@@ -16,14 +16,10 @@ const ROUNDING: Decimal = Decimal::from_parts(1, 0, 0, false, 5);
 /// More events of one day than this are not tried in all combinations.
 const MOST_COMBINED: usize = 12;
 
-pub fn differences(sides: &Sides) -> Vec<Difference> {
-    let mut found = Vec::new();
-    for (key, group) in &sides.groups {
-        let mut look = Look { sides, key, group, found: &mut found };
-        look.ledger_and_bookings();
-        look.bookings_and_usage();
-    }
-    found
+pub fn differences(sides: &Sides, key: &GroupKey, group: &Group, found: &mut Vec<Difference>) {
+    let mut look = Look { sides, key, group, found };
+    look.ledger_and_bookings();
+    look.bookings_and_usage();
 }
 
 struct Look<'a> {
@@ -167,13 +163,13 @@ impl Look<'_> {
     fn money(&mut self, day: Date, of_day: &Day) {
         let (Some(usage), Some(price)) = (&of_day.usage, of_day.price()) else { return };
         let ours = self.group.currency.to_uppercase();
-        if ours.is_empty() || of_day.currencies.is_empty() {
+        let theirs: Vec<&str> = self.sides.currencies_of(of_day).map(String::as_str).collect();
+        if ours.is_empty() || theirs.is_empty() {
             return;
         }
-        if of_day.currencies.iter().any(|theirs| *theirs != ours) {
+        if theirs.iter().any(|theirs| *theirs != ours) {
             let mut one = self.difference(Between::BookedUsage, Class::Currency, Why::OtherCurrency, day);
-            let words: Vec<&str> = of_day.currencies.iter().map(String::as_str).collect();
-            (one.ours, one.theirs) = (ours, words.join(" "));
+            (one.ours, one.theirs) = (ours, theirs.join(" "));
             one.amount = of_day.slots.iter().filter_map(|slot| Some(times(slot.accepted()?, slot.price))).sum();
             self.found.push(one);
             return;
@@ -181,14 +177,14 @@ impl Look<'_> {
         // One that was cut off after its fifth decimal is the same price as well.
         let same = |theirs: &Decimal| (*theirs - price).abs() < ROUNDING;
         let several = of_day.slots.iter().any(|slot| slot.price != price);
-        let other = usage.prices.iter().find(|theirs| !several && !same(theirs));
+        let other = usage.prices().find(|theirs| !several && !same(theirs));
         let own: Decimal = of_day.slots.iter().filter_map(|slot| Some(times(slot.accepted()?, slot.price))).sum();
         let worth = if several && usage.quantity == of_day.accepted() { own } else { times(usage.quantity, price) };
         let off = Decimal::from(usage.rows) * ROUNDING;
         let close = |worth: Decimal| (usage.charge - worth).abs() <= off;
-        let by_theirs = usage.prices.iter().any(|theirs| close(times(usage.quantity, *theirs)));
+        let by_theirs = usage.prices().any(|theirs| close(times(usage.quantity, theirs)));
         let (why, ours, theirs) = match other {
-            Some(theirs) => (Why::OtherPrice, price, *theirs),
+            Some(theirs) => (Why::OtherPrice, price, theirs),
             None if usage.charged && !close(worth) && !by_theirs => (Why::OtherCharge, worth, usage.charge),
             None => return,
         };
@@ -254,9 +250,9 @@ impl Look<'_> {
     ) -> Difference {
         let mut one = self.difference(between, class, why, day);
         let of_day = self.group.days.get(&day);
-        let price = of_day.and_then(Day::price).or_else(|| of_day?.usage.as_ref()?.prices.first().copied());
+        let price = of_day.and_then(Day::price).or_else(|| of_day?.usage.as_ref()?.prices().next());
         if one.currency.is_empty() {
-            one.currency = of_day.and_then(|day| day.currencies.first().cloned()).unwrap_or_default();
+            one.currency = of_day.and_then(|day| self.sides.currencies_of(day).next().cloned()).unwrap_or_default();
         }
         (one.ours, one.theirs) = (text(ours), text(theirs));
         one.amount = times(ours - theirs, price.unwrap_or_default());
