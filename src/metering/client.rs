@@ -24,7 +24,7 @@ pub const MOST_EVENTS: usize = 25;
 type Key = (String, String, Hour);
 
 /// One day of a resource's dimension as Microsoft has it (5.5).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayUsage {
     /// Lower case.
     pub resource: String,

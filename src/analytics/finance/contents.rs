@@ -92,8 +92,7 @@ impl Facts {
                             let (dimension, plan) = (cell(&row.dimension), cell(&row.plan));
                             let (submitted, processed) = (row.submitted.to_string(), row.processed.to_string());
                             let (resource, status) = (row.resource.clone(), cell(&row.status));
-                            let read = known.read.to_string();
-                            vec![day.clone(), resource, plan, dimension, status, submitted, processed, read]
+                            vec![day.clone(), resource, plan, dimension, status, submitted, processed]
                         };
                         let lines = known.rows.iter().map(line).collect();
                         return Ok(Some((day, sorted(lines))));

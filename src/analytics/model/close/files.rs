@@ -159,7 +159,7 @@ const USAGE_EVENTS: &str = "
     resource hour:t plan dimension quantity:n=unit state accepted_quantity:n=unit usage_event_id price:n=currency
     currency amount:n=currency reason";
 
-const BOOKED_USAGE: &str = "day:d resource plan dimension status submitted:n=unit processed:n=unit read:t";
+const BOOKED_USAGE: &str = "day:d resource plan dimension status submitted:n=unit processed:n=unit";
 
 /// Those of Microsoft's columns that say what was used, by whom, and what it costs.
 const USAGE: &str = "

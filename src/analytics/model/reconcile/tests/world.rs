@@ -1,21 +1,18 @@
-//! Whole months on all sides: nothing is found where nothing was planted, and what was planted is found with its class and
-//! nothing else.
+//! A whole month on all sides, in the spelling that exports have, and what can be planted in it.
 
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
-use proptest::prelude::*;
 use rust_decimal::Decimal;
 
-use super::*;
+use super::super::*;
 use crate::analytics::model::calendar::{Month, day_of};
 use crate::foundation::rng::{Random as _, SeededRandom};
 use crate::metering::model::event::LossReason;
 use crate::metering::model::hour::Hour;
 
-const RESOURCES: usize = 46;
-const PLANTED: usize = 30;
+pub(super) const RESOURCES: usize = 46;
 
-struct World {
+pub(super) struct World {
     random: SeededRandom,
     events: Vec<Event>,
     booked: Vec<Booked>,
@@ -23,21 +20,21 @@ struct World {
     revenue: Vec<RevenueRow>,
 }
 
-fn month() -> Month {
+pub(super) fn month() -> Month {
     "2026-03".parse().unwrap()
 }
 
-fn day(number: i8) -> Date {
+pub(super) fn day(number: i8) -> Date {
     Date::constant(2026, 3, number)
 }
 
-fn name(resource: usize) -> String {
+pub(super) fn name(resource: usize) -> String {
     format!("resource-{resource:03}")
 }
 
 impl World {
     /// Every resource uses two dimensions on days 3 to 29, now and then, in two hours of a day.
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut world = Self {
             random: SeededRandom::new(seed),
             events: Vec::new(),
@@ -59,7 +56,7 @@ impl World {
         world
     }
 
-    fn number(&self, below: i64) -> i64 {
+    pub(super) fn number(&self, below: i64) -> i64 {
         let mut bytes = [0; 8];
         self.random.fill(&mut bytes);
         i64::from_le_bytes(bytes).rem_euclid(below)
@@ -81,7 +78,7 @@ impl World {
     }
 
     /// What Microsoft makes of the events, in the spelling that exports have.
-    fn post(&mut self) {
+    pub(super) fn post(&mut self) {
         for event in &self.events {
             let EventState::Accepted { quantity, .. } = event.state else { continue };
             let (day, charge) = (day_of(event.hour.start()), (quantity * event.price).round_dp(5));
@@ -117,7 +114,7 @@ impl World {
     }
 
     /// What is paid for what is used, in whole cents.
-    fn bill(&mut self) {
+    pub(super) fn bill(&mut self) {
         for row in &self.usage {
             let (of, amount) = (Month::of(row.day), row.charge.unwrap());
             match self.revenue.iter_mut().find(|known| known.resource == row.resource && known.month == of) {
@@ -137,7 +134,7 @@ impl World {
         }
     }
 
-    fn found(&self) -> Vec<Difference> {
+    pub(super) fn found(&self) -> Vec<Difference> {
         let fresh = Fresh {
             now: "2026-04-10T00:00:00Z".parse().unwrap(),
             usage: Some(day(28)),
@@ -176,13 +173,13 @@ impl World {
         self.booked.iter_mut().find(|row| row.resource.eq_ignore_ascii_case(&name)).unwrap()
     }
 
-    fn revenue(&mut self, resource: usize) -> &mut RevenueRow {
+    pub(super) fn revenue(&mut self, resource: usize) -> &mut RevenueRow {
         let name = name(resource);
         self.revenue.iter_mut().find(|row| row.resource == name).unwrap()
     }
 
     /// Changes our own side: what is never booked.
-    fn plant_here(&mut self, kind: usize, resource: usize) -> Option<Class> {
+    pub(super) fn plant_here(&mut self, kind: usize, resource: usize) -> Option<Class> {
         let (state, class) = match kind {
             0 => (EventState::Waiting, Class::NotYetPosted),
             1 => (EventState::DeadLetter, Class::Rejected),
@@ -196,7 +193,7 @@ impl World {
     }
 
     /// Changes what Microsoft has booked or used.
-    fn plant_there(&mut self, kind: usize, resource: usize) -> Option<Class> {
+    pub(super) fn plant_there(&mut self, kind: usize, resource: usize) -> Option<Class> {
         let lower = name(resource);
         let half = |number: Decimal| (number / Decimal::TWO).round_dp(6);
         Some(match kind {
@@ -314,7 +311,7 @@ impl World {
     }
 
     /// Changes what is paid.
-    fn plant_revenue(&mut self, kind: usize, resource: usize) -> Option<Class> {
+    pub(super) fn plant_revenue(&mut self, kind: usize, resource: usize) -> Option<Class> {
         let lower = name(resource);
         Some(match kind {
             23 => {
@@ -361,70 +358,4 @@ impl World {
         row.quantity = quantity;
         row.charge = Some((quantity * price).round_dp(5));
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn where_nothing_was_planted_nothing_is_found(seed: u64) {
-        let mut world = World::new(seed);
-        world.post();
-        world.bill();
-        prop_assert_eq!(world.found(), Vec::new());
-    }
-
-    #[test]
-    fn thirty_planted_differences_are_found_with_their_class_and_no_other(seed: u64) {
-        let mut world = World::new(seed);
-        let mut planted: Vec<(String, Class)> = Vec::new();
-        // Each on a resource of its own, at any place of the list.
-        let shift = usize::try_from(world.number(16)).unwrap();
-        for kind in 0..PLANTED {
-            planted.extend(world.plant_here(kind, kind + shift).map(|class| (name(kind + shift), class)));
-        }
-        world.post();
-        for kind in 0..PLANTED {
-            planted.extend(world.plant_there(kind, kind + shift).map(|class| (name(kind + shift), class)));
-        }
-        world.bill();
-        for kind in 0..PLANTED {
-            planted.extend(world.plant_revenue(kind, kind + shift).map(|class| (name(kind + shift), class)));
-        }
-        let differences = world.found();
-        let mut found: Vec<(String, Class)> =
-            differences.iter().map(|one| (one.resource.clone(), one.class)).collect();
-        planted.sort();
-        found.sort();
-        prop_assert_eq!(planted.len(), PLANTED);
-        prop_assert_eq!(&found, &planted);
-        // A name for each, the same one in every run.
-        let mut ids: Vec<&str> = differences.iter().map(|one| one.id.as_str()).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        prop_assert_eq!(ids.len(), PLANTED);
-        prop_assert_eq!(&world.found(), &differences);
-    }
-}
-
-#[test]
-fn a_mark_stays_while_its_difference_stays_the_same() {
-    let plant = |change: fn(&mut RevenueRow)| {
-        let mut world = World::new(1);
-        world.post();
-        world.bill();
-        change(world.revenue(0));
-        world.found().remove(0)
-    };
-    let one = plant(|row| row.amount += Decimal::ONE);
-    let mark = Mark {
-        of: one.state(),
-        note: "a credit of March".into(),
-        by: "1".into(),
-        name: "Ann".into(),
-        at: "2026-04-10T00:00:00Z".parse().unwrap(),
-    };
-    assert!(mark.holds(&plant(|row| row.amount += Decimal::ONE)));
-    let other = plant(|row| row.amount += Decimal::TWO);
-    assert!(one.id == other.id && !mark.holds(&other));
 }
