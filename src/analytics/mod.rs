@@ -10,6 +10,7 @@
 //! comes twice, a restatement or a crash never shows half or double. `docs/ANALYTICS.md` tells the whole way.
 
 mod client;
+pub mod finance;
 pub mod handlers;
 pub mod model;
 mod repo;

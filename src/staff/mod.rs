@@ -1,16 +1,18 @@
 //! What the publisher's staff see: all subscriptions, one with everything about it, the webhook log, usage, the AI API,
-//! leads, queues and running jobs.
+//! leads, queues and running jobs, the reconciliation of a month and its packages.
 //!
 //! Owns: these pages and their actions. Does not own: any rule; it asks `fulfillment`, `metering`, `leads`, `ai`,
-//! `media` and `queue` and shows the answer.
+//! `media`, `analytics` and `queue` and shows the answer.
 
 pub mod ai;
 pub mod callbacks;
+pub mod closes;
 pub mod customers;
 pub mod leads;
 pub mod managed_apps;
 pub mod privacy;
 pub mod queues;
+pub mod reconciliation;
 pub mod subscriptions;
 pub mod usage;
 pub mod webhooks;

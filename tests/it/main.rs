@@ -14,6 +14,7 @@ mod budget_pages;
 mod callbacks;
 mod captures;
 mod cli;
+mod closes;
 mod converge;
 mod customers;
 mod edge;
