@@ -14,7 +14,7 @@ use super::earlier::{Earlier, journal};
 use super::{CloseOrder, Who, close, funnel, outcome, package, reconcile};
 use crate::analytics::model::close::{Account, File, Journal, Line, Sum};
 use crate::analytics::model::month::{Day, Month};
-use crate::analytics::model::piece::Piece;
+use crate::analytics::model::piece::Packer;
 use crate::analytics::model::reconcile::{Between, Class};
 use crate::analytics::model::value;
 use crate::analytics::repo;
@@ -83,7 +83,7 @@ impl World {
             held.days.remove(day);
         } else {
             let version = format!("v{}", text.len());
-            let piece = Piece::pack(rows.len(), text.as_bytes()).unwrap();
+            let piece = Packer::new().unwrap().pack(rows.len(), text.as_bytes()).unwrap();
             repo::save_piece(&self.app, dataset, day, &version, 0, &piece).await.unwrap();
             let generated = "2026-04-09T00:00:00Z".parse().unwrap();
             let (rows, pieces, hash, execution) = (rows.len() as u64, 1, String::new(), "x".to_owned());
