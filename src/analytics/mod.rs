@@ -26,6 +26,7 @@ pub use service::import::import;
 pub use service::lake::copy_lake;
 pub use service::questions::{Answered, QuestionError, ask, sample};
 pub use service::status::{Status, changes, executions, statuses};
+pub use service::subjects;
 
 /// Datasets whose files are being taken in by this process.
 #[derive(Debug, Default)]

@@ -9,4 +9,5 @@ pub mod piece;
 pub mod query;
 pub mod report;
 pub mod schedule;
+pub mod subjects;
 pub mod value;

@@ -10,6 +10,7 @@ pub mod lake;
 pub mod pull;
 pub mod questions;
 pub mod status;
+pub mod subjects;
 
 use super::model::piece::Damaged;
 use crate::blobs::BlobError;
