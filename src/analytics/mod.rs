@@ -20,12 +20,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use client::AnalyticsClient;
 pub use service::AnalyticsError;
-pub use service::answers::{Answer, Ask};
+pub use service::answers::{Answer, Ask, Place};
 pub use service::export::{Chosen, Format, stream};
 pub use service::import::import;
 pub use service::lake::copy_lake;
-pub use service::questions::{Answered, QuestionError, ask, sample};
-pub use service::status::{Status, changes, executions, statuses};
+pub use service::questions::{Answered, QuestionError, Wrong, ask, sample};
+pub use service::rows;
+pub use service::status::{Status, changes, executions, status, statuses};
 pub use service::subjects;
 
 /// Datasets whose files are being taken in by this process.

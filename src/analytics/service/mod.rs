@@ -9,6 +9,7 @@ pub mod ingest;
 pub mod lake;
 pub mod pull;
 pub mod questions;
+pub mod rows;
 pub mod status;
 pub mod subjects;
 

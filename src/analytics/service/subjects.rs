@@ -82,8 +82,7 @@ pub async fn read(
     let (conditions, _) = conditions(dataset, narrow);
     let filter = Filter::compile(&conditions, answer.columns())
         .map_err(|_| AnalyticsError::Asked { field: "offer", reason: "This can not be narrowed to.".into() })?;
-    let mut source =
-        Source { as_of: answer.newest(), executions: answer.executions(), ..Source::default() };
+    let mut source = Source { as_of: answer.newest(), executions: answer.executions(), ..Source::default() };
     while let Some(rows) = answer.next().await? {
         for row in &rows {
             for (found, place) in [(&mut source.offers, offer), (&mut source.plans, plan)] {

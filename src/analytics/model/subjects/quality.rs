@@ -125,7 +125,8 @@ mod tests {
             ("d", "failed", "1", "Quota"),
         ] {
             let row = ["2026-02-03T10:00:00Z", id, status, took, code, "Conflict", "", "", ""];
-            let row = if code.is_empty() { ["2026-02-03T10:00:00Z", id, status, took, "", "", "", "", ""] } else { row };
+            let row =
+                if code.is_empty() { ["2026-02-03T10:00:00Z", id, status, took, "", "", "", "", ""] } else { row };
             quality.push(&row.to_vec().into());
         }
         let outcomes = quality.outcomes();

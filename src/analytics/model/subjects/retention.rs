@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use csv::StringRecord;
-use jiff::civil::Date;
 use jiff::ToSpan as _;
+use jiff::civil::Date;
 use rust_decimal::Decimal;
 
 use super::{cells, number};

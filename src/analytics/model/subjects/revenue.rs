@@ -50,7 +50,8 @@ impl Currencies {
 
     /// The asset's, else its account's; None: nobody has told.
     pub fn of(&self, asset: &str, account: &str) -> Option<&str> {
-        let find = |name: &str| self.known.get(&name.to_lowercase()).map(String::as_str).filter(|known| !known.is_empty());
+        let find =
+            |name: &str| self.known.get(&name.to_lowercase()).map(String::as_str).filter(|known| !known.is_empty());
         find(asset).or_else(|| find(account))
     }
 }

@@ -41,7 +41,8 @@ impl Usage {
     }
 
     pub fn push(&mut self, row: &StringRecord) {
-        let [date, dimension, unit, size, metered, raw, normalized, currency, charge, payout_currency, payout] = cells(row);
+        let [date, dimension, unit, size, metered, raw, normalized, currency, charge, payout_currency, payout] =
+            cells(row);
         let line = self.step.of(date);
         let metered = number(metered);
         if !metered.is_zero() {
