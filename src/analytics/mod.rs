@@ -13,6 +13,7 @@ mod client;
 pub mod handlers;
 pub mod model;
 mod repo;
+mod saved;
 mod service;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ pub use service::questions::{Answered, QuestionError, Wrong, ask, sample};
 pub use service::rows;
 pub use service::status::{Status, changes, executions, status, statuses};
 pub use service::subjects;
+pub use service::{held, mails};
 
 /// Datasets whose files are being taken in by this process.
 #[derive(Debug, Default)]

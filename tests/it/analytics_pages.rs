@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::{Date, date};
+use mediagenie::analytics::model::datasets::Dataset;
 use mediagenie::analytics::model::value;
-use mediagenie::simulator::Person;
+use mediagenie::simulator::{AnalyticsHistory, Person};
 use rust_decimal::Decimal;
 
 use crate::analytics::{pulled, pulling};
 use crate::support::app::TestApp;
 use crate::support::browser::{Browser, Page};
+use crate::support::gate::Act;
+use crate::support::mail::{MailServer, PASSWORD, USER};
 
 const FROM: Date = date(2024, 2, 1);
 const TO: Date = date(2026, 3, 2);
@@ -354,4 +357,225 @@ async fn rows_are_filtered_in_the_query_language_and_paged_without_a_gap() {
     let page = staff.get("/publisher/analytics/orders?from=2026-02-10&to=2026-02-01").await;
     assert_eq!(page.status, 400);
     says(&page, "The first day lies behind the last one.");
+}
+
+const QUESTION: &str = "SELECT UsageDate, CustomerCurrencyCC, EstimatedExtendedChargeCC FROM ISVUsage \
+                        WHERE PlanId = 'metered' ORDER BY UsageDate ASC TIMESPAN LAST_3_MONTHS";
+
+fn asked(text: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("q", text).finish();
+    format!("/publisher/analytics/questions?{query}")
+}
+
+#[tokio::test]
+async fn a_question_is_answered_kept_changed_and_removed() {
+    let (app, staff) = staff().await;
+    let page = staff.get(&asked(QUESTION)).await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    let sums = app.simulator.analytics_sums(
+        "ISVUsage",
+        "EstimatedExtendedChargeCC",
+        &["UsageDate", "CustomerCurrencyCC", "PlanId"],
+        date(2025, 12, 1),
+        TO,
+    );
+    let of_plan: Vec<_> = sums.iter().filter(|(key, _)| key[2] == "metered").collect();
+    says(&page, &format!("{} rows of ISVUsage from 2025-12-01 to 2026-03-02", of_plan.len()));
+    let csv = staff.get(&asked(QUESTION).replace("questions?", "questions/answer.csv?")).await;
+    let rows: BTreeMap<(String, String), Decimal> = csv::Reader::from_reader(csv.body.as_bytes())
+        .records()
+        .map(|row| row.unwrap())
+        .map(|row| ((row[0].to_owned(), row[1].to_owned()), row[2].parse().unwrap()))
+        .collect();
+    let expected = of_plan.into_iter().map(|(key, sum)| ((key[0].clone(), key[1].clone()), sum.normalize())).collect();
+    assert_eq!(rows, expected);
+
+    let wrong = staff.get(&asked("SELECT UsageDay FROM ISVUsage TIMESPAN LAST_MONTH")).await;
+    assert_eq!(wrong.status, 400);
+    says(
+        &wrong,
+        "ISVUsage has no column `UsageDay`. SELECT UsageDay FROM ISVUsage TIMESPAN LAST_MONTH ^^^^^^^^ Did you mean UsageDate?",
+    );
+
+    let sample =
+        staff.get(&format!("{}&at=microsoft", asked("SELECT UsageDate, PlanId FROM ISVUsage TIMESPAN LIFETIME"))).await;
+    says(&sample, "Microsoft’s sample");
+    says(&sample, "UsageDate PlanId 2024-02-01 payg");
+
+    let (here, action) = ("/publisher/analytics/questions", "/publisher/analytics/questions/keep");
+    let kept = staff.submit(&page, action, &[("name", "Charges"), ("text", QUESTION)]).await;
+    says(&kept, "The question is kept");
+    says(&kept, "Charges");
+    let twice = staff.submit(&page, action, &[("name", "charges"), ("text", QUESTION)]).await;
+    assert_eq!(twice.status, 400);
+    says(&twice, "Another question has this name.");
+    let id = mediagenie::analytics::mails::all(&app.host.app).await.unwrap().remove(0).id;
+    let change = format!("{here}/{id}/change");
+    let other = "SELECT PlanId, MeteredUsage FROM ISVUsage TIMESPAN LAST_MONTH";
+    let page = staff.get(&format!("{}&open={id}", asked(other))).await;
+    says(&staff.submit(&page, &change, &[("text", other)]).await, "The question was changed");
+    assert_eq!(mediagenie::analytics::mails::all(&app.host.app).await.unwrap()[0].text, other);
+    let reader = app.signed_in(&Person::staff_reader()).await;
+    let seen = reader.get(&format!("{here}?open={id}")).await;
+    says(&seen, "Charges");
+    assert!(!seen.says("/remove"), "readers look and do not act");
+    let gone = staff.submit(&page, &format!("{here}/{id}/remove"), &[]).await;
+    says(&gone, "The question was removed");
+}
+
+async fn mailing() -> (TestApp, MailServer, Browser, String) {
+    let mail = MailServer::start().await;
+    let server = format!("smtp://{USER}@127.0.0.1:{}", mail.port);
+    let app = TestApp::with(&[
+        ("ANALYTICS_DATASETS", "usage"),
+        ("MAIL_SMTP", &server),
+        ("MAIL_FROM", "Analytics <analytics@mediagenie.example>"),
+        ("MAIL_PASSWORD", PASSWORD),
+    ])
+    .await;
+    app.simulator.analytics().set_history(Some(AnalyticsHistory::default()));
+    pulled(&app).await;
+    let staff = app.signed_in(&Person::staff_admin()).await;
+    let page = staff.get(&asked(QUESTION)).await;
+    let kept =
+        staff.submit(&page, "/publisher/analytics/questions/keep", &[("name", "Charges"), ("text", QUESTION)]).await;
+    let id = mediagenie::analytics::mails::all(&app.host.app).await.unwrap().remove(0).id;
+    let schedule = format!("/publisher/analytics/questions/{id}/schedule");
+    let filled = [("every", "day"), ("hour", "6"), ("to", "fin@mediagenie.example, cfo@mediagenie.example")];
+    let wrong = staff.submit(&kept, &schedule, &[filled[0], filled[1], ("to", "nobody")]).await;
+    assert_eq!(wrong.status, 400);
+    says(&wrong, "`nobody` is no mail address.");
+    let done = staff.submit(&kept, &schedule, &filled).await;
+    says(&done, "Its answer will be mailed");
+    says(&done, "Mailed to fin@mediagenie.example, cfo@mediagenie.example. Next: 2026-03-03 06:00 UTC");
+    (app, mail, staff, id)
+}
+
+/// What the timer does at a time of its schedule.
+async fn morning(app: &TestApp) {
+    let next: jiff::Timestamp = "2026-03-03T06:00:30Z".parse().unwrap();
+    app.clock.advance(next.duration_since(app.now()));
+}
+
+#[tokio::test]
+async fn an_answer_is_mailed_once_for_each_due_time_however_often_the_timer_runs() {
+    let (app, mail, staff, _) = mailing().await;
+    app.fire("SendReports").await;
+    assert!(mail.take().is_empty(), "not due yet");
+    morning(&app).await;
+    let function = app.host.functions.by_name("SendReports").unwrap();
+    let (one, other) = tokio::join!(
+        mediagenie::host::dispatch::timer(&app.host, function),
+        mediagenie::host::dispatch::timer(&app.host, function)
+    );
+    one.unwrap();
+    other.unwrap();
+    app.fire("SendReports").await;
+    let mails = mail.take();
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].to, ["fin@mediagenie.example", "cfo@mediagenie.example"]);
+    assert_eq!(mails[0].header("subject"), "Charges (2025-12-01 =?utf-8?b?4oCT?= 2026-03-03)");
+    let file = mails[0].part("text/csv");
+    assert!(file.starts_with("UsageDate,CustomerCurrencyCC,EstimatedExtendedChargeCC\n"), "{file}");
+    let sum: Decimal = csv::Reader::from_reader(file.as_bytes())
+        .records()
+        .map(|row| row.unwrap()[2].parse::<Decimal>().unwrap())
+        .sum();
+    let sums = app.simulator.analytics_sums(
+        "ISVUsage",
+        "EstimatedExtendedChargeCC",
+        &["PlanId"],
+        date(2025, 12, 1),
+        date(2026, 3, 3),
+    );
+    assert_eq!(sum, sums[&vec!["metered".to_owned()]].normalize());
+    let page = staff.get("/publisher/analytics/questions").await;
+    says(&page, "Sent 2026-03-03 06:00 UTC");
+    says(&page, "Next: 2026-03-04 06:00 UTC");
+}
+
+#[tokio::test]
+async fn a_mail_that_was_not_taken_is_tried_again_and_one_that_may_have_gone_is_not() {
+    let (app, mail, staff, id) = mailing().await;
+    morning(&app).await;
+    mail.answer("MAIL", "451 later");
+    app.fire("SendReports").await;
+    assert!(mail.take().is_empty());
+    says(&staff.get("/publisher/analytics/questions").await, "The mail server answered 451");
+    app.clock.advance(jiff::SignedDuration::from_mins(11));
+    app.fire("SendReports").await;
+    assert_eq!(mail.take().len(), 1);
+
+    // Who dies after the row was written leaves it to a person.
+    app.clock.advance(jiff::SignedDuration::from_hours(24));
+    app.gate.next(Act::Stop, |table, writes| {
+        table.0 == "AnalyticsQuestions"
+            && writes.iter().any(|write| {
+                write.body().is_some_and(|body| {
+                    body.contains("\"outcome\":\"sent\"")
+                        && body.contains("\"sending\":null")
+                        && body.contains("2026-03-04")
+                })
+            })
+    });
+    let function = app.host.functions.by_name("SendReports").unwrap();
+    tokio::select! {
+        _ = mediagenie::host::dispatch::timer(&app.host, function) => panic!("it was to be stopped"),
+        () = app.gate.arrived() => {}
+    }
+    app.gate.open();
+    assert_eq!(mail.take().len(), 1, "it went, and nobody knows");
+    for _ in 0..3 {
+        app.clock.advance(jiff::SignedDuration::from_mins(10));
+        app.fire("SendReports").await;
+    }
+    assert!(mail.take().is_empty(), "nobody gets it twice");
+    let page = staff.get("/publisher/analytics/questions").await;
+    says(&page, "Nobody knows whether it went");
+    let sent = staff.submit(&page, &format!("/publisher/analytics/questions/{id}/send"), &[]).await;
+    says(&sent, "The mail was sent");
+    assert_eq!(mail.take().len(), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_held_is_seen_downloaded_and_let_pass() {
+    let app = TestApp::start().await;
+    let import = async |file: String, at: &str| {
+        let usage = Dataset::find("usage").unwrap();
+        let pieces = futures_util::stream::iter([Ok(bytes::Bytes::from(file))]);
+        mediagenie::analytics::import(&app.host.app, usage, at.parse().unwrap(), false, pieces).await.unwrap()
+    };
+    let line = |day: i8| format!("2026-01-{day:02},gold,{day}\n");
+    let month: String = (1..=31).map(line).collect();
+    import(format!("UsageDate,PlanId,MeteredUsage\n{month}"), "2026-02-04T06:00:00Z").await;
+    let held = format!("UsageDate,PlanId,MeteredUsage\n{}2026-01-31,gold,30\n", line(1));
+    let execution = import(held.clone(), "2026-02-05T06:00:00Z").await;
+    let address = "/publisher/analytics/executions/ISVUsage";
+    let reader = app.signed_in(&Person::staff_reader()).await;
+    let page = reader.get(address).await;
+    says(&page, "Held the file has 2 rows where 31 are held for the same dates");
+    assert!(!page.says("/release"));
+    assert_eq!(reader.get(&format!("{address}/{}/file", execution.id)).await.status, 403);
+    let staff = app.signed_in(&Person::staff_admin()).await;
+    let page = staff.get(address).await;
+    let file = staff.get(&format!("{address}/{}/file", execution.id)).await;
+    assert_eq!((file.status, file.body), (200, held));
+    let released = staff.submit(&page, &format!("{address}/release"), &[("execution", &execution.id)]).await;
+    says(&released, "The file may pass");
+    app.drain().await;
+    let page = staff.get(address).await;
+    says(&page, "Let pass by ada@mediagenie.example");
+    says(&page, "2026-01: 30 days");
+    says(&page, "MeteredUsage : 31 → 30");
+    says(&page, "Changed UsageDate = 2026-01-31, PlanId = gold MeteredUsage : 31 → 30");
+    let again = staff
+        .post_with(
+            &format!("{address}/release"),
+            &[("execution", &execution.id), ("csrf", &page.fields("/sign-out")["csrf"])],
+            &[("origin", &app.address)],
+        )
+        .await;
+    says(&again, "This file is not held any more");
+    let usage = staff.get("/publisher/analytics/usage?preset=all&by=month").await;
+    assert_eq!(figure(&usage, "metered-0").values().copied().sum::<Decimal>(), Decimal::from(31));
 }

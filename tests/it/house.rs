@@ -148,6 +148,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
             "functions",
             &[
                 "ai",
+                "analytics",
                 "callbacks",
                 "customers",
                 "managed_apps",
@@ -165,7 +166,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
                 "foundation",
             ],
         ),
-        ("cli", &["cli", "ai", "host", "health", "metering", "simulator", "app", "store", "foundation"]),
+        ("cli", &["cli", "ai", "analytics", "host", "health", "metering", "simulator", "app", "store", "foundation"]),
     ];
     let mut files = Vec::new();
     sources(&root().join("src"), &mut files);

@@ -22,6 +22,8 @@ fn path(route: &str, id: &str, endpoint: &str, application: &str, lead: &str) ->
         .replace("{*name}", "app.css")
         .replace("{dataset}", "ISVUsage")
         .replace("{subject}", "usage")
+        .replace("{question}", "abc")
+        .replace("{execution}", "abc")
         .replace("{*path}", "resource")
         .replace("{resource}", id)
         .replace("{model}", "chat")

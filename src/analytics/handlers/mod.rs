@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::analytics::model::datasets::Dataset;
-use crate::analytics::service::{ingest, pull};
+use crate::analytics::service::{ingest, mails, pull};
 use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Request, Response, empty};
@@ -16,6 +16,11 @@ use crate::foundation::web::{Request, Response, empty};
 /// Timer `AnalyticsPull`, every hour.
 pub async fn pull(app: Arc<App>) -> Result<(), JobError> {
     pull::pull(&app).await.map_err(JobError::retry)
+}
+
+/// Timer `SendReports`, every ten minutes.
+pub async fn send_reports(app: Arc<App>) -> Result<(), JobError> {
+    mails::send_due(&app).await.map_err(JobError::retry)
 }
 
 /// Queue `report-ingest`: one dataset whose files are to be taken in.

@@ -8,6 +8,7 @@ pub mod offered;
 pub mod piece;
 pub mod query;
 pub mod report;
+pub mod saved;
 pub mod schedule;
 pub mod subjects;
 pub mod value;

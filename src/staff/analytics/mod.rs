@@ -4,10 +4,10 @@
 //! Owns: these pages and their forms. Does not own: any rule or number; it asks `analytics` and shows the answer.
 
 pub mod data;
-//pub mod executions;
+pub mod executions;
 mod figure;
 pub mod overview;
-//pub mod questions;
+pub mod questions;
 mod range;
 pub mod subject;
 mod subjects;
