@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Method, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -28,7 +29,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// A stored query (4.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoredQuery {
     pub id: String,
     pub name: String,

@@ -10,6 +10,7 @@
 //! comes twice, a restatement or a crash never shows half or double. `docs/ANALYTICS.md` tells the whole way.
 
 mod client;
+pub mod finance;
 pub mod handlers;
 pub mod model;
 mod repo;
@@ -25,6 +26,7 @@ pub use service::answers::{Answer, Ask, Place};
 pub use service::export::{Chosen, Format, stream};
 pub use service::import::import;
 pub use service::lake::copy_lake;
+pub use service::now::{RunError, start as start_run};
 pub use service::questions::{Answered, QuestionError, Wrong, ask, sample};
 pub use service::rows;
 pub use service::status::{Status, changes, executions, status, statuses};

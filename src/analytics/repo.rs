@@ -9,6 +9,7 @@
 //! | `AnalyticsPull` | `all` | dataset | what is asked of Microsoft, and how it goes |
 //! | | `catalogue` | dataset | Microsoft's list of datasets |
 //! | | `budget` | `execute-now` | when reports were run at once |
+//! | | `runs` | newest first | what was asked of Microsoft at once |
 //!
 //! Months and executions share a partition, so that a file's days and its own row change in one batch.
 
@@ -21,9 +22,13 @@ use super::model::execution::Execution;
 use super::model::month::Month;
 use super::model::offered::Offered;
 use super::model::piece::Piece;
+use super::model::run::Run;
 use super::model::schedule::{Budget, Catalogued, Schedule};
 use crate::app::App;
-use crate::store::{self, Etag, MAX_BATCH, RowRange, RowStore, StoreError, Table, Write, newest_first, oldest_first};
+use crate::foundation::ids::RunId;
+use crate::store::{
+    self, Etag, MAX_BATCH, RowRange, RowStore, StoreError, Table, Write, newest_first, newest_id_first, oldest_first,
+};
 
 const DATA: Table = Table("Analytics");
 const PIECES: Table = Table("AnalyticsPieces");
@@ -32,6 +37,7 @@ const PULL: Table = Table("AnalyticsPull");
 const ALL: &str = "all";
 const CATALOGUE: &str = "catalogue";
 const BUDGET: &str = "budget";
+const RUNS: &str = "runs";
 const EXECUTE_NOW: &str = "execute-now";
 /// Months that fit into one batch beside the execution: more than eight years.
 const MOST_MONTHS: usize = MAX_BATCH - 1;
@@ -217,11 +223,15 @@ pub async fn catalogue(app: &App) -> Result<Vec<Catalogued>, StoreError> {
 }
 
 pub async fn save_catalogue(app: &App, offered: &[Offered], seen: Timestamp) -> Result<(), StoreError> {
-    for offered in offered {
-        let entry = Catalogued { offered: offered.clone(), seen };
-        app.rows.write(PULL, CATALOGUE, vec![Write::upsert(safe(&offered.dataset), &entry)?]).await?;
+    let mut writes: Vec<Write> = Vec::new();
+    for offered in offered.iter().take(MAX_BATCH) {
+        let (key, entry) = (safe(&offered.dataset), Catalogued { offered: offered.clone(), seen });
+        if !writes.iter().any(|write| write.key() == key) && !key.is_empty() {
+            writes.push(Write::upsert(key, &entry)?);
+        }
     }
-    Ok(())
+    // Together: half a list would read as datasets that are gone.
+    if writes.is_empty() { Ok(()) } else { app.rows.write(PULL, CATALOGUE, writes).await.map(drop) }
 }
 
 pub async fn budget(app: &App) -> Result<(Budget, Option<Etag>), StoreError> {
@@ -235,4 +245,30 @@ pub async fn save_budget(app: &App, budget: &Budget, etag: Option<Etag>) -> Resu
         None => Write::insert(EXECUTE_NOW, budget)?,
     };
     app.rows.write(PULL, BUDGET, vec![write]).await.map(drop)
+}
+
+/// Every run, the newest first.
+pub async fn runs(app: &App) -> Result<Vec<(Run, Etag)>, StoreError> {
+    let rows = store::scan(&*app.rows, PULL, RUNS, RowRange::all()).await?;
+    rows.into_iter().map(|row| Ok((store::decode(&row)?, row.etag))).collect()
+}
+
+pub async fn run(app: &App, id: &RunId) -> Result<Option<(Run, Etag)>, StoreError> {
+    store::load(&*app.rows, PULL, RUNS, &newest_id_first(id.as_str())).await
+}
+
+/// Over the version that was read; None: it is new.
+pub async fn save_run(app: &App, run: &Run, etag: Option<Etag>) -> Result<Etag, StoreError> {
+    let key = newest_id_first(run.id.as_str());
+    let write = match etag {
+        Some(etag) => Write::replace(key, run, etag)?,
+        None => Write::insert(key, run)?,
+    };
+    let etags = app.rows.write(PULL, RUNS, vec![write]).await?;
+    etags.into_iter().next().ok_or_else(|| StoreError::unavailable("no ETag came back"))
+}
+
+pub async fn remove_run(app: &App, run: &Run, etag: Etag) -> Result<(), StoreError> {
+    let gone = Write::Delete { key: newest_id_first(run.id.as_str()), etag: Some(etag) };
+    app.rows.write(PULL, RUNS, vec![gone]).await.map(drop)
 }

@@ -103,6 +103,8 @@ macro_rules! own_ids {
 own_ids! {
     /// A file of a customer.
     FileId = "file",
+    /// Something asked of Microsoft's analytics at once.
+    RunId = "run",
     /// A media job.
     JobId = "job",
     /// A lead, or one arrival of it.

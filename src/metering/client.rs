@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use http::Method;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -23,7 +24,7 @@ pub const MOST_EVENTS: usize = 25;
 type Key = (String, String, Hour);
 
 /// One day of a resource's dimension as Microsoft has it (5.5).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayUsage {
     /// Lower case.
     pub resource: String,

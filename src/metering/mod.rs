@@ -14,8 +14,10 @@ pub mod model;
 mod repo;
 mod service;
 
+pub use client::DayUsage;
 pub use model::catalogue::Catalogue;
 pub use repo::{Attention, JournalEntry, Loss, Mark};
+pub use service::books::{BookedDay, booked_of, events_between, named, resources_between};
 pub use service::csv;
 pub use service::events::{resend, write_off};
 pub use service::export::{ExportError, What, export};

@@ -16,6 +16,7 @@
 //! | `UsageWork` | `00` to `0f` | resource | resources with open hours or unsettled events, and when to look |
 //! | `UsageLosses` | month | `<reversed time>:<resource>:<hour>:<dimension>` | the loss ledger |
 //! | `UsageDifferences` | day | `<resource>:<dimension>:<plan>` | differences from what Microsoft has booked |
+//! | `UsageBooked` | day | `head`, `row:<resource>:<dimension>:<plan>:<number>` | when Microsoft was last asked, and what it had booked |
 //! | `UsageDays` | day | resource | resources with events of that day, for the read-back |
 //! | `UsageState` | `all` | `submission`, `read-back:<day>` | how sending goes; what the read-back found |
 //!
@@ -45,6 +46,7 @@ const ALIASES: Table = Table("UsageAliases");
 const WORK: Table = Table("UsageWork");
 const LOSSES: Table = Table("UsageLosses");
 const DIFFERENCES: Table = Table("UsageDifferences");
+const BOOKED: Table = Table("UsageBooked");
 const DAYS: Table = Table("UsageDays");
 const STATE: Table = Table("UsageState");
 const ALL: &str = "all";
@@ -494,6 +496,16 @@ pub async fn note_difference(app: &App, day: &str, key: &str, difference: &impl 
 
 pub async fn differences<T: serde::de::DeserializeOwned>(app: &App, day: &str) -> Result<Vec<T>, StoreError> {
     scan(app, DIFFERENCES, day, RowRange::all()).await
+}
+
+/// What is kept of a day's bookings.
+pub async fn booked(app: &App, day: &str) -> Result<Vec<Row>, StoreError> {
+    store::scan(&*app.rows, BOOKED, day, RowRange::all()).await
+}
+
+/// Changes what is kept of a day's bookings; of up to a hundred rows all or nothing.
+pub async fn write_booked(app: &App, day: &str, writes: Vec<Write>) -> Result<(), StoreError> {
+    app.rows.write(BOOKED, day, writes).await.map(drop)
 }
 
 pub async fn state<T: serde::de::DeserializeOwned>(app: &App, key: &str) -> Result<Option<(T, Etag)>, StoreError> {

@@ -4,9 +4,10 @@
 //! It owns: the marketplace's books (`state`, `model`, `lifecycle`, `publisher`; metered usage in `usage` and
 //! `millionths`), managed applications with what Azure tells of them (`managed_apps`), leads (`leads`), the HTTP faces of
 //! marketplace and sign-in (`fulfillment`, `metering`, `entra`), the AI services that the product sells on (`ai`), the
-//! systems of sales that leads go to (`crm`), the analytics API with its datasets (`analytics`), webhooks on their way to the product (`webhooks`), what may go wrong (`faults`), what is
-//! sold and to whom (`catalogue`, `people`), and pages and a JSON API to drive it by hand (`pages`, `control`). It knows nothing of the product but two addresses: the landing page and the
-//! webhook. Everything is in memory and gone at the end.
+//! systems of sales that leads go to (`crm`), the analytics API with its datasets (`analytics`), webhooks on their way to
+//! the product (`webhooks`), what may go wrong (`faults`), what is sold and to whom (`catalogue`, `people`), and pages and
+//! a JSON API to drive it by hand (`pages`, `control`). It knows nothing of the product but two addresses: the landing page
+//! and the webhook. Everything is in memory, large files of analytics on disk, and gone at the end.
 //!
 //! The behaviour follows `marketplace contract`, with the oddities that were observed on the real service.
 //! Two clocks: tokens live by the base clock that is given in; business time (terms, deadlines, windows of decision) is
@@ -355,9 +356,9 @@ impl Simulator {
     /// `patch`, `delete`, `operations`, `operation.get`, `operation.patch`, `usage`, `usage.batch`, `usage.list`, `token`, `keys`,
     /// `identity.token`, `arm.application`, `arm.graph`,
     /// `ai.chat`, `ai.embeddings`, `ai.models`, and the other doors of the AI services by the names they have there; `crm.dynamics`, `crm.dynamics.token`
-    /// and the other doors of the systems of sales; `analytics.datasets`, `analytics.query.create` (`list`, `test`, `delete`),
-    /// `analytics.report.create` (`list`, `update`, `pause`, `resume`, `delete`), `analytics.executions`,
-    /// `analytics.download`.
+    /// and the other doors of the systems of sales; `analytics.datasets`, `analytics.executions`, `analytics.download`,
+    /// `analytics.query.create` (`list`, `test`, `delete`), `analytics.report.create` (`list`, `update`, `pause`, `resume`,
+    /// `delete`).
     pub fn request_count(&self, label: &str) -> u64 {
         lock(&self.0.counts).get(label).copied().unwrap_or(0)
     }

@@ -139,10 +139,18 @@ async fn what_the_interface_answers_with_a_key_is_what_the_document_says() {
         ("get", "/api/usage/differences", "", none.clone(), 200),
         ("get", "/api/leads", "", none.clone(), 200),
         ("get", "/api/leads", "?since=x", none.clone(), 400),
+        ("get", "/api/reconciliation/{month}", "", none.clone(), 404),
+        ("post", "/api/reconciliation/{month}/run", "", none.clone(), 200),
+        ("get", "/api/reconciliation/{month}", "?class=late&limit=5", none.clone(), 200),
+        ("get", "/api/reconciliation/{month}", "?class=x", none.clone(), 400),
+        ("post", "/api/closes", "", serde_json::json!({ "month": "2026-02" }), 201),
+        ("post", "/api/closes", "", none.clone(), 400),
+        ("get", "/api/closes", "", none.clone(), 200),
+        ("get", "/api/funnel/{month}", "", none.clone(), 200),
         ("get", "/api/customers", "", none, 200),
     ];
     for (method, path, query, body, expected) in calls {
-        let address = format!("{}{query}", path.replace("{resource}", &id.to_string()));
+        let address = format!("{}{query}", path.replace("{resource}", &id.to_string()).replace("{month}", "2026-02"));
         let (status, answer) =
             if method == "get" { app.get_api(&address).await } else { app.post_api(&address, &body).await };
         assert_eq!(status, expected, "{method} {path}: {answer}");

@@ -130,6 +130,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
                 "leads",
                 "privacy",
                 "media",
+                "analytics",
                 "ai",
                 "portal",
                 "pages",

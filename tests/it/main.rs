@@ -15,6 +15,7 @@ mod budget_pages;
 mod callbacks;
 mod captures;
 mod cli;
+mod closes;
 mod converge;
 mod customers;
 mod edge;

@@ -1,6 +1,7 @@
 //! Every route walked by everybody: anonymous, a stranger of another tenant, staff with too small a role, with and
 //! without a form of ours. What the function table says is what happens.
 
+use mediagenie::analytics::finance;
 use mediagenie::callbacks::{self, Owner, Wanted};
 use mediagenie::functions::{Handler, TABLE};
 use mediagenie::host::bindings::Trigger;
@@ -39,7 +40,12 @@ fn path(route: &str, id: &str, endpoint: &str, application: &str, lead: &str) ->
         .replace("{number}", "0")
         .replace("{token}", "abc")
         .replace("{key}", "abc")
+        .replace("{month}", "2026-02")
+        .replace("{close}", "1")
         .replace("{lead}", lead)
+        .replace("{dataset}", "usage")
+        .replace("{report}", "00000000-0000-4000-8000-000000000001")
+        .replace("{run}", "run_1")
 }
 
 async fn call(browser: &Browser, method: &Method, path: &str) -> u16 {
@@ -68,6 +74,10 @@ async fn every_route_keeps_out_who_does_not_belong() {
     let lead = inbox.rows[0].id.to_string();
     let wanted = Wanted { url: "https://example.com/".into(), ..Wanted::default() };
     let (_, endpoint) = callbacks::create(&app.host.app, &Owner::Publisher, &wanted).await.unwrap();
+    // A package that a reader may have.
+    let by = finance::Who::default();
+    let order = finance::CloseOrder { month: "2026-02".parse().unwrap(), accept_open: None, by };
+    finance::close(&app.host.app, &order).await.unwrap();
     let anonymous = app.anonymous();
     let stranger = app.signed_in(&Person::fabrikam_buyer()).await;
     let reader = app.signed_in(&Person::staff_reader()).await;

@@ -1,6 +1,7 @@
 //! An execution of a report at Microsoft, and what became of its file here.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::datasets::Reach;
@@ -83,6 +84,11 @@ pub struct Execution {
 #[serde(rename_all = "snake_case")]
 pub enum Covers {
     Everything,
+    /// These dates, both included.
+    Dates {
+        from: Date,
+        to: Date,
+    },
     /// From its first date to its last: where exactly a span begins is not documented (analytics contract 8.2).
     ItsDates,
 }

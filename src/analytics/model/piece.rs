@@ -28,13 +28,22 @@ pub struct Piece {
 #[error("a piece of a day is damaged: {0}")]
 pub struct Damaged(String);
 
-impl Piece {
-    /// `text` is CSV with its header.
-    pub fn pack(rows: usize, text: &[u8]) -> Result<Self, Damaged> {
-        let packed = zstd::bulk::compress(text, LEVEL).map_err(|error| Damaged(error.to_string()))?;
-        Ok(Self { rows, data: STANDARD_NO_PAD.encode(packed) })
+/// Makes pieces; whoever makes many keeps it, because setting it up costs more than a small piece.
+pub struct Packer(zstd::bulk::Compressor<'static>);
+
+impl Packer {
+    pub fn new() -> Result<Self, Damaged> {
+        zstd::bulk::Compressor::new(LEVEL).map(Self).map_err(|error| Damaged(error.to_string()))
     }
 
+    /// `text` is CSV with its header.
+    pub fn pack(&mut self, rows: usize, text: &[u8]) -> Result<Piece, Damaged> {
+        let packed = self.0.compress(text).map_err(|error| Damaged(error.to_string()))?;
+        Ok(Piece { rows, data: STANDARD_NO_PAD.encode(packed) })
+    }
+}
+
+impl Piece {
     /// The CSV text with its header.
     pub fn text(&self) -> Result<Vec<u8>, Damaged> {
         let packed = STANDARD_NO_PAD.decode(&self.data).map_err(|error| Damaged(error.to_string()))?;
@@ -70,7 +79,8 @@ mod tests {
 
     #[test]
     fn a_piece_gives_back_its_rows_in_any_order_of_columns() {
-        let piece = Piece::pack(2, b"UsageDate,PlanId\n2026-02-11,gold\n2026-02-11,\"a\nb\"\n").unwrap();
+        let piece =
+            Packer::new().unwrap().pack(2, b"UsageDate,PlanId\n2026-02-11,gold\n2026-02-11,\"a\nb\"\n").unwrap();
         let columns = ["planid", "Missing", "UsageDate"].map(str::to_owned);
         let rows: Vec<Vec<String>> =
             piece.records(&columns).unwrap().iter().map(|row| row.iter().map(str::to_owned).collect()).collect();
@@ -79,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_damaged_piece_says_so() {
-        let mut piece = Piece::pack(1, b"A\nx\n").unwrap();
+        let mut piece = Packer::new().unwrap().pack(1, b"A\nx\n").unwrap();
         piece.rows = 2;
         assert!(piece.records(&["A".to_owned()]).is_err());
         piece.data.truncate(8);

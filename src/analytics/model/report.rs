@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 
-use csv::ByteRecord;
+use csv::{ByteRecord, StringRecord};
 
 use super::datasets::{Dataset, Kind};
 use super::month::{RowsHash, UNDATED};
@@ -58,9 +58,24 @@ pub struct Contents {
     pub lacking: Vec<String>,
 }
 
+/// A day while the file is read.
+#[derive(Default)]
 struct Open {
+    all: u64,
+    hash: RowsHash,
+    wanted: bool,
+    /// What was not handed on yet.
     rows: usize,
     text: Vec<u8>,
+}
+
+impl Open {
+    fn begin(&mut self, head: &str) {
+        if self.text.is_empty() {
+            self.text.extend_from_slice(head.as_bytes());
+            self.text.push(b'\n');
+        }
+    }
 }
 
 /// Where a column of the file goes.
@@ -97,13 +112,16 @@ pub fn read(
     let head = places.iter().map(|place| place.name).collect::<Vec<_>>().join(",");
     let mut days: HashMap<String, Open> = HashMap::new();
     let mut held = 0;
-    let (mut record, mut cells, mut line) = (ByteRecord::new(), Vec::<(usize, usize)>::new(), Vec::new());
+    let (mut record, mut cells, mut line) = (StringRecord::new(), Vec::<(usize, usize)>::new(), Vec::new());
     let mut text = String::new();
     let mut odd = Oddities::default();
     loop {
-        match reader.read_byte_record(&mut record) {
+        match reader.read_record(&mut record) {
             Ok(true) => {}
             Ok(false) => break,
+            Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
+                return Err(Unusable::NotText(contents.rows + 1));
+            }
             Err(error) => return Err(damaged(&error)),
         }
         contents.rows += 1;
@@ -111,7 +129,6 @@ pub fn read(
         cells.clear();
         for place in &places {
             let raw = record.get(place.at).unwrap_or_default();
-            let raw = std::str::from_utf8(raw).map_err(|_| Unusable::NotText(contents.rows))?;
             let from = text.len();
             if value::canonical(place.kind, raw, &mut text) == Judged::Odd {
                 odd.note(place.name, raw);
@@ -128,40 +145,32 @@ pub fn read(
             quote(cell(at), &mut line);
         }
         line.push(b'\n');
-        if !contents.days.contains_key(day) {
-            contents.days.insert(day.to_owned(), Default::default());
-        }
-        if let Some((rows, hash)) = contents.days.get_mut(day) {
-            *rows += 1;
-            hash.add(&line);
-        }
-        if !wanted(day) {
+        let open = match days.get_mut(day) {
+            Some(open) => open,
+            None => days.entry(day.to_owned()).or_insert_with(|| Open { wanted: wanted(day), ..Open::default() }),
+        };
+        open.all += 1;
+        open.hash.add(&line);
+        if !open.wanted {
             continue;
         }
-        if !days.contains_key(day) {
-            days.insert(day.to_owned(), fresh(&head));
-        }
-        let Some(open) = days.get_mut(day) else { continue };
+        open.begin(&head);
         open.rows += 1;
         open.text.extend_from_slice(&line);
         held += line.len();
         if open.rows >= MOST_ROWS || open.text.len() >= MOST_TEXT {
             held = held.saturating_sub(open.text.len());
-            let full = std::mem::replace(open, fresh(&head));
-            hand_on(part, day, full)?;
+            hand_on(part, day, open)?;
         } else if held > HELD {
             // The largest half goes, so that this does not come again with the next row.
             let mut sizes: Vec<usize> = days.values().map(|open| open.text.len()).collect();
             sizes.sort_unstable();
             let median = sizes[sizes.len() / 2];
-            let mut large: Vec<String> =
-                days.iter().filter(|(_, open)| open.text.len() >= median).map(|(day, _)| day.clone()).collect();
-            large.sort_unstable();
-            for day in large {
-                if let Some(open) = days.remove(&day) {
-                    held = held.saturating_sub(open.text.len());
-                    hand_on(part, &day, open)?;
-                }
+            let mut large: Vec<_> = days.iter_mut().filter(|(_, open)| open.text.len() >= median).collect();
+            large.sort_unstable_by(|one, other| one.0.cmp(other.0));
+            for (day, open) in large {
+                held = held.saturating_sub(open.text.len());
+                hand_on(part, day, open)?;
             }
         }
     }
@@ -170,22 +179,20 @@ pub fn read(
     }
     let mut rest: Vec<(String, Open)> = days.into_iter().collect();
     rest.sort_by(|one, other| one.0.cmp(&other.0));
-    for (day, open) in rest {
-        hand_on(part, &day, open)?;
+    for (day, mut open) in rest {
+        hand_on(part, &day, &mut open)?;
+        contents.days.insert(day, (open.all, open.hash));
     }
     contents.oddities = odd.told();
     Ok(contents)
 }
 
-fn fresh(head: &str) -> Open {
-    Open { rows: 0, text: format!("{head}\n").into_bytes() }
-}
-
-fn hand_on(part: &mut dyn FnMut(Part) -> Result<(), String>, day: &str, open: Open) -> Result<(), Unusable> {
+fn hand_on(part: &mut dyn FnMut(Part) -> Result<(), String>, day: &str, open: &mut Open) -> Result<(), Unusable> {
     if open.rows == 0 {
         return Ok(());
     }
-    part(Part { day: day.to_owned(), rows: open.rows, text: open.text }).map_err(Unusable::Unread)
+    let (rows, text) = (std::mem::take(&mut open.rows), std::mem::take(&mut open.text));
+    part(Part { day: day.to_owned(), rows, text }).map_err(Unusable::Unread)
 }
 
 fn damaged(error: &csv::Error) -> Unusable {

@@ -4,6 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::datasets::Reach;
 use super::offered::{Drift, Offered};
 
 /// Reports that may be run at once in an hour (analytics contract 5).
@@ -16,6 +17,8 @@ pub const MISSING: SignedDuration = SignedDuration::from_hours(54);
 pub const ENDLESS_NOW: SignedDuration = SignedDuration::from_hours(2);
 /// Fewer recurrences than this are left: the report is made anew before it runs out.
 pub const FEW_RECURRENCES: i64 = 3;
+/// Where the daily report asks for what is recent only, older days may be restated: everything is asked for again after this.
+const HISTORY_AGE: SignedDuration = SignedDuration::from_hours(28 * 24);
 /// As many days as a report lives at most, should Microsoft not say how many recurrences are left.
 pub const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(170 * 24);
 
@@ -76,6 +79,8 @@ pub struct Schedule {
     pub backfill: Option<OurReport>,
     /// The query whose columns were fetched over everything.
     pub backfilled: Option<String>,
+    #[serde(default)]
+    pub backfilled_at: Option<Timestamp>,
     /// When the newest file was made.
     pub newest: Option<Timestamp>,
     pub drift: Drift,
@@ -88,6 +93,13 @@ impl Schedule {
     pub fn columns(&self) -> Vec<String> {
         let list = self.query.strip_prefix("SELECT ").and_then(|rest| rest.split_once(" FROM "));
         list.map_or_else(Vec::new, |(names, _)| names.split(", ").map(str::to_owned).collect())
+    }
+
+    /// Whether everything was fetched by this query, and not too long ago.
+    pub fn has_history(&self, query: &str, reach: Reach, now: Timestamp) -> bool {
+        let fresh =
+            reach == Reach::All || self.backfilled_at.is_none_or(|fetched| now.duration_since(fetched) < HISTORY_AGE);
+        self.backfilled.as_deref() == Some(query) && fresh
     }
 
     /// Keeps the moment at which a trouble began.

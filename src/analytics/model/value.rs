@@ -35,14 +35,18 @@ pub fn canonical(kind: Kind, text: &str, out: &mut String) -> Read {
     let from = out.len();
     let read = match kind {
         Kind::Text => None,
+        Kind::Decimal if plain(bare, out) => Some(()),
         Kind::Integer | Kind::Decimal => number(bare).and_then(|number| {
             (kind == Kind::Decimal || number.is_integer()).then(|| {
                 let _ = write!(out, "{}", number.normalize());
             })
         }),
         Kind::Boolean => boolean(bare).map(|value| out.push_str(if value { "true" } else { "false" })),
-        Kind::Date => date(bare).map(|date| {
-            let _ = write!(out, "{date}");
+        Kind::Date => date(bare).map(|date| match bare.len() {
+            10 => out.push_str(bare),
+            _ => {
+                let _ = write!(out, "{date}");
+            }
         }),
         Kind::Timestamp => moment(bare).map(|moment| {
             let _ = write!(out, "{moment}Z");
@@ -56,6 +60,30 @@ pub fn canonical(kind: Kind, text: &str, out: &mut String) -> Read {
             Read::Odd
         }
     }
+}
+
+/// The canonical form of a number without an exponent, made of its digits alone: a report has millions of them. `false`: it
+/// is another kind of text, or has more digits than are exact everywhere.
+fn plain(text: &str, out: &mut String) -> bool {
+    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
+    let (whole, rest) = digits.split_once('.').unwrap_or((digits, ""));
+    let numeric = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let ends = digits.ends_with('.');
+    if whole.is_empty() || ends || digits.len() > 26 || !numeric(whole) || !numeric(rest) {
+        return false;
+    }
+    let (whole, rest) = (whole.trim_start_matches('0'), rest.trim_end_matches('0'));
+    if whole.is_empty() && rest.is_empty() {
+        out.push('0');
+        return true;
+    }
+    out.push_str(sign);
+    out.push_str(if whole.is_empty() { "0" } else { whole });
+    if !rest.is_empty() {
+        out.push('.');
+        out.push_str(rest);
+    }
+    true
 }
 
 /// Also with an exponent, as doubles are written.
@@ -146,6 +174,31 @@ mod tests {
         ] {
             assert_eq!(read(kind, text), (Read::Fine, expected.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn the_short_way_of_numbers_ends_where_the_long_one_does() {
+        for text in [
+            "0",
+            "-0.00",
+            "007",
+            "0.50",
+            "-12.3400",
+            "100",
+            ".5",
+            "5.",
+            "1.2.3",
+            "-",
+            "+4",
+            "1e3",
+            "99999999999999999999999999.1",
+        ] {
+            let mut short = String::new();
+            if plain(text, &mut short) {
+                assert_eq!(Some(short), number(text).map(|number| number.normalize().to_string()), "{text}");
+            }
+        }
+        assert!(plain("1225.00000", &mut String::new()));
     }
 
     #[test]

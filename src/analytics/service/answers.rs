@@ -10,7 +10,7 @@ use jiff::civil::Date;
 
 use super::AnalyticsError;
 use crate::analytics::model::datasets::{Dataset, Kind};
-use crate::analytics::model::month::{Day, Month, UNDATED, months_between};
+use crate::analytics::model::month::{Day, UNDATED, months_between};
 use crate::analytics::repo;
 use crate::app::App;
 use crate::store::RowStore;
@@ -104,23 +104,6 @@ impl Answer {
             held: Vec::new(),
             place: None,
         })
-    }
-
-    /// Everything of some days, in every column.
-    pub fn of_days(app: &App, dataset: &'static Dataset, month: &Month) -> Self {
-        let columns = all_columns(dataset);
-        Self {
-            rows: Arc::clone(&app.rows),
-            dataset: dataset.name,
-            names: columns.iter().map(|(name, _)| name.clone()).collect(),
-            columns,
-            total: month.rows(),
-            newest: month.days.values().map(|day| day.generated).max(),
-            days: month.days.clone().into_iter().collect(),
-            next: 0,
-            held: Vec::new(),
-            place: None,
-        }
     }
 
     pub fn columns(&self) -> &[(String, Kind)] {

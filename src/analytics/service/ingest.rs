@@ -22,10 +22,11 @@ use crate::analytics::model::changes::{self, Changes, DayChange};
 use crate::analytics::model::datasets::Dataset;
 use crate::analytics::model::execution::{Covers, Execution, State};
 use crate::analytics::model::month::{Day, Month, RowsHash, UNDATED, month_of};
-use crate::analytics::model::piece::Piece;
+use crate::analytics::model::piece::Packer;
 use crate::analytics::model::report::{self, Contents, Part, Unusable};
 use crate::analytics::repo;
 use crate::app::App;
+use crate::foundation::ids::RunId;
 use crate::store::{Etag, StoreError};
 
 pub const QUEUE: &str = "report-ingest";
@@ -45,13 +46,17 @@ const KEPT: SignedDuration = SignedDuration::from_hours(400 * 24);
 
 /// The text of a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Message {
-    pub dataset: String,
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// Whose files are to be taken in.
+    Dataset(String),
+    /// What was asked of Microsoft at once.
+    Run(RunId),
 }
 
 /// Asks for a dataset's open executions to be taken in.
 pub async fn request(app: &App, dataset: &str) -> Result<(), AnalyticsError> {
-    let text = json!(Message { dataset: dataset.to_owned() }).to_string();
+    let text = json!(Message::Dataset(dataset.to_owned())).to_string();
     Ok(app.queues.send(QUEUE, &text, std::time::Duration::ZERO).await?)
 }
 
@@ -175,6 +180,9 @@ async fn take_in(
 fn oddities(contents: &Contents) -> Vec<String> {
     let list = |names: &[String]| names.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
     let mut told = contents.oddities.clone();
+    if contents.rows == 0 {
+        told.push("the file has no rows".to_owned());
+    }
     if !contents.surplus.is_empty() {
         told.push(format!("columns that the dataset is not known to have were left out: {}", list(&contents.surplus)));
     }
@@ -190,11 +198,6 @@ fn suspicion(execution: &Execution, held: &BTreeMap<String, (Month, Etag)>, cont
     let days = held.values().flat_map(|(month, _)| &month.days);
     let rows: u64 =
         days.filter(|(date, day)| covered(date) && day.generated <= execution.generated).map(|(_, day)| day.rows).sum();
-    if contents.rows == 0 && execution.covers == Covers::ItsDates {
-        // It speaks for no date at all.
-        let any = held.values().any(|(month, _)| !month.days.is_empty());
-        return any.then(|| "the file has no rows, though rows are held of this dataset".to_owned());
-    }
     let few = contents.rows == 0 && rows > 0 || rows >= ENOUGH && contents.rows < rows / 2;
     few.then(|| format!("the file has {} rows where {rows} are held for the same dates", contents.rows))
 }
@@ -205,6 +208,7 @@ fn covered<'a>(execution: &'a Execution, contents: &'a Contents) -> impl Fn(&str
     let (first, last) = (dated().next(), dated().next_back());
     move |date| match execution.covers {
         Covers::Everything => true,
+        Covers::Dates { from, to } => date >= from.to_string().as_str() && date <= to.to_string().as_str(),
         Covers::ItsDates => {
             contents.days.contains_key(date)
                 || first.is_some_and(|first| date >= first.as_str()) && last.is_some_and(|last| date <= last.as_str())
@@ -255,12 +259,13 @@ async fn through(
     });
     let version = execution.version();
     let mut pieces: BTreeMap<String, u32> = BTreeMap::new();
+    let mut packer = Packer::new()?;
     let mut writing = FuturesUnordered::new();
     while let Some(part) = parts.recv().await {
         let next = pieces.entry(part.day.clone()).or_default();
         let (number, day, version) = (*next, part.day, version.clone());
         *next += 1;
-        let piece = Piece::pack(part.rows, &part.text)?;
+        let piece = packer.pack(part.rows, &part.text)?;
         writing.push(async move { repo::save_piece(app, dataset.name, &day, &version, number, &piece).await });
         while writing.len() >= AT_ONCE {
             if let Some(written) = writing.next().await {

@@ -4,9 +4,11 @@
 //! A month's row remembers what its file was made from, so a file that is behind is found and made again, and whoever was
 //! overtaken while writing makes it once more.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use csv::StringRecord;
 use jiff::tz::TimeZone;
 use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel};
@@ -20,9 +22,11 @@ use parquet::schema::types::Type;
 use rust_decimal::Decimal;
 use tokio::runtime::Handle;
 
-use super::answers::{Answer, all_columns};
+use super::answers::{EXECUTION, GENERATED, all_columns};
 use super::{AnalyticsError, CONTAINER};
 use crate::analytics::model::datasets::{Dataset, Kind};
+use crate::analytics::model::month::Day;
+use crate::analytics::model::piece::Piece;
 use crate::analytics::model::value;
 use crate::analytics::repo;
 use crate::app::App;
@@ -33,8 +37,10 @@ use crate::store::StoreError;
 pub const SCALE: u32 = 10;
 const PRECISION: i32 = 38;
 /// Rows of a row group: what is held at a time.
-const GROUP: usize = 50_000;
+const GROUP: usize = 20_000;
 const ROUNDS: usize = 8;
+/// Pieces that are read together.
+const TOGETHER: u32 = 4;
 const EPOCH: jiff::civil::Date = jiff::civil::date(1970, 1, 1);
 
 pub fn blob_name(dataset: &str, month: &str) -> String {
@@ -52,11 +58,12 @@ pub async fn write_month(app: &Arc<App>, dataset: &'static Dataset, name: &str) 
         if month.days.is_empty() {
             app.blobs.delete(CONTAINER, &blob_name(dataset.name, name)).await?;
         } else {
-            let answer = Answer::of_days(app, dataset, &month);
+            let days = month.days.clone().into_iter().collect();
+            let pieces = Pieces { app: Arc::clone(app), dataset: dataset.name, days, next: 0, held: VecDeque::new() };
             let blob =
                 app.blobs.create(CONTAINER, &blob_name(dataset.name, name), "application/vnd.apache.parquet").await?;
             let runtime = Handle::current();
-            tokio::task::spawn_blocking(move || write(&runtime, dataset, answer, blob))
+            tokio::task::spawn_blocking(move || write(&runtime, dataset, pieces, blob))
                 .await
                 .map_err(|error| AnalyticsError::Worker(error.to_string()))??;
         }
@@ -99,7 +106,7 @@ impl Write for Out {
 fn write(
     runtime: &Handle,
     dataset: &'static Dataset,
-    mut answer: Answer,
+    mut pieces: Pieces,
     blob: Box<dyn BlobWriter>,
 ) -> Result<(), AnalyticsError> {
     let columns = all_columns(dataset);
@@ -111,25 +118,38 @@ fn write(
         .build();
     let out = Out { runtime: runtime.clone(), blob, held: Vec::new() };
     let mut file = SerializedFileWriter::new(out, Arc::new(schema), Arc::new(properties))?;
-    let mut rows: Vec<StringRecord> = Vec::new();
-    loop {
-        let more = runtime.block_on(answer.next())?;
-        let ended = more.is_none();
-        rows.extend(more.into_iter().flatten());
-        if rows.len() >= GROUP || ended && !rows.is_empty() {
-            let mut group = file.next_row_group()?;
-            let mut place = 0;
-            while let Some(mut writer) = group.next_column()? {
-                column(&mut writer, columns[place].1, rows.iter().map(|row| row.get(place).unwrap_or_default()))?;
-                writer.close()?;
-                place += 1;
+    let mut group: Vec<Column> = columns.iter().map(|(_, kind)| Column::new(*kind)).collect();
+    let mut rows = 0;
+    while let Some((piece, execution, generated)) = runtime.block_on(pieces.next())? {
+        let text = piece.text()?;
+        let mut reader = csv::Reader::from_reader(&text[..]);
+        let header = reader.headers().map_err(damaged)?.clone();
+        let places: Vec<Place> = columns
+            .iter()
+            .map(|(name, _)| match name.as_str() {
+                EXECUTION => Place::Execution,
+                GENERATED => Place::Generated,
+                _ => Place::Cell(header.iter().position(|known| known == name)),
+            })
+            .collect();
+        let mut record = StringRecord::new();
+        while reader.read_record(&mut record).map_err(damaged)? {
+            for (column, place) in group.iter_mut().zip(&places) {
+                column.push(match place {
+                    Place::Cell(place) => place.and_then(|place| record.get(place)).unwrap_or_default(),
+                    Place::Execution => &execution,
+                    Place::Generated => &generated,
+                });
             }
-            group.close()?;
-            rows.clear();
+            rows += 1;
         }
-        if ended {
-            break;
+        if rows >= GROUP {
+            write_group(&mut file, &mut group)?;
+            rows = 0;
         }
+    }
+    if rows > 0 {
+        write_group(&mut file, &mut group)?;
     }
     let mut out = file.into_inner()?;
     out.flush().map_err(|error| ParquetError::External(Box::new(error)))?;
@@ -154,43 +174,145 @@ fn field(name: &str, kind: Kind) -> Result<Type, ParquetError> {
     builder.build()
 }
 
-/// What can not be read as its kind is nothing here; the rows keep it as it stood.
-fn column<'a>(
-    writer: &mut SerializedColumnWriter<'_>,
+/// Where a column's cells come from.
+enum Place {
+    /// A field of the piece; none: it has no such column.
+    Cell(Option<usize>),
+    Execution,
+    Generated,
+}
+
+fn damaged(error: csv::Error) -> AnalyticsError {
+    AnalyticsError::Worker(error.to_string())
+}
+
+/// A column of a row group. What can not be read as its kind is nothing here; the rows keep it as it stood.
+struct Column {
     kind: Kind,
-    cells: impl Iterator<Item = &'a str>,
-) -> Result<(), ParquetError> {
-    macro_rules! fill {
-        ($type:ty, $read:expr) => {{
-            let (mut values, mut levels) = (Vec::new(), Vec::new());
-            for cell in cells {
-                let value = if cell.is_empty() { None } else { $read(cell) };
-                levels.push(i16::from(value.is_some()));
-                values.extend(value);
+    /// 1: there is a value.
+    levels: Vec<i16>,
+    /// Texts and decimals one behind the other, and where each ends.
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    longs: Vec<i64>,
+    ints: Vec<i32>,
+    bools: Vec<bool>,
+}
+
+impl Column {
+    fn new(kind: Kind) -> Self {
+        let (levels, bytes, ends, longs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { kind, levels, bytes, ends, longs, ints: Vec::new(), bools: Vec::new() }
+    }
+
+    fn push(&mut self, cell: &str) {
+        let there = !cell.is_empty() && self.read(cell).is_some();
+        self.levels.push(i16::from(there));
+    }
+
+    fn read(&mut self, cell: &str) -> Option<()> {
+        match self.kind {
+            Kind::Text => {
+                self.bytes.extend_from_slice(cell.as_bytes());
+                self.ends.push(self.bytes.len());
             }
-            writer.typed::<$type>().write_batch(&values, Some(&levels), None)?;
-        }};
+            Kind::Decimal => {
+                self.bytes.extend_from_slice(&decimal(cell)?.to_be_bytes());
+                self.ends.push(self.bytes.len());
+            }
+            Kind::Integer => self.longs.push(cell.parse().ok()?),
+            Kind::Boolean => self.bools.push(value::boolean(cell)?),
+            Kind::Date => self.ints.push((value::date(cell)? - EPOCH).get_days()),
+            Kind::Timestamp => {
+                let at = value::moment(cell)?.to_zoned(TimeZone::UTC).ok()?;
+                self.longs.push(at.timestamp().as_microsecond());
+            }
+        }
+        Some(())
     }
-    match kind {
-        Kind::Text => fill!(ByteArrayType, |cell: &str| Some(ByteArray::from(cell.as_bytes().to_vec()))),
-        Kind::Integer => fill!(Int64Type, |cell: &str| cell.parse::<i64>().ok()),
-        Kind::Decimal => fill!(FixedLenByteArrayType, decimal),
-        Kind::Boolean => fill!(BoolType, |cell: &str| value::boolean(cell)),
-        Kind::Date => fill!(Int32Type, |cell: &str| value::date(cell)
-            .and_then(|date| { i32::try_from((date - EPOCH).get_days()).ok() })),
-        Kind::Timestamp => fill!(Int64Type, |cell: &str| {
-            let at = value::moment(cell)?.to_zoned(TimeZone::UTC).ok()?;
-            Some(at.timestamp().as_microsecond())
-        }),
+
+    fn write(&mut self, writer: &mut SerializedColumnWriter<'_>) -> Result<(), ParquetError> {
+        let bytes = Bytes::from(std::mem::take(&mut self.bytes));
+        let mut from = 0;
+        let values = std::mem::take(&mut self.ends).into_iter().map(|end| {
+            let value = ByteArray::from(bytes.slice(from..end));
+            from = end;
+            value
+        });
+        let levels = Some(&self.levels[..]);
+        match self.kind {
+            Kind::Text => {
+                let values: Vec<ByteArray> = values.collect();
+                writer.typed::<ByteArrayType>().write_batch(&values, levels, None)?;
+            }
+            Kind::Decimal => {
+                let values: Vec<FixedLenByteArray> = values.map(FixedLenByteArray::from).collect();
+                writer.typed::<FixedLenByteArrayType>().write_batch(&values, levels, None)?;
+            }
+            Kind::Integer | Kind::Timestamp => {
+                writer.typed::<Int64Type>().write_batch(&self.longs, levels, None)?;
+            }
+            Kind::Boolean => {
+                writer.typed::<BoolType>().write_batch(&self.bools, levels, None)?;
+            }
+            Kind::Date => {
+                writer.typed::<Int32Type>().write_batch(&self.ints, levels, None)?;
+            }
+        }
+        self.levels.clear();
+        self.longs.clear();
+        self.ints.clear();
+        self.bools.clear();
+        Ok(())
     }
+}
+
+fn write_group(file: &mut SerializedFileWriter<Out>, columns: &mut [Column]) -> Result<(), ParquetError> {
+    let mut group = file.next_row_group()?;
+    for column in columns {
+        let Some(mut writer) = group.next_column()? else { break };
+        column.write(&mut writer)?;
+        writer.close()?;
+    }
+    group.close()?;
     Ok(())
 }
 
-/// Big-endian two's complement at the fixed scale; what has more digits behind the point is rounded there.
-fn decimal(cell: &str) -> Option<FixedLenByteArray> {
+/// At the fixed scale; what has more digits behind the point is rounded there.
+fn decimal(cell: &str) -> Option<i128> {
     let number: Decimal = value::number(cell)?.round_dp(SCALE);
-    let unscaled = number.mantissa().checked_mul(10_i128.checked_pow(SCALE.checked_sub(number.scale())?)?)?;
-    Some(FixedLenByteArray::from(ByteArray::from(unscaled.to_be_bytes().to_vec())))
+    number.mantissa().checked_mul(10_i128.checked_pow(SCALE.checked_sub(number.scale())?)?)
+}
+
+/// The pieces of a month, with the execution that brought each and the time of its file.
+struct Pieces {
+    app: Arc<App>,
+    dataset: &'static str,
+    days: VecDeque<(String, Day)>,
+    next: u32,
+    held: VecDeque<Piece>,
+}
+
+impl Pieces {
+    async fn next(&mut self) -> Result<Option<(Piece, String, String)>, AnalyticsError> {
+        loop {
+            let Some((date, day)) = self.days.front() else { return Ok(None) };
+            if let Some(piece) = self.held.pop_front() {
+                return Ok(Some((piece, day.execution.clone(), day.generated.to_string())));
+            }
+            if self.next == day.pieces {
+                self.days.pop_front();
+                self.next = 0;
+                continue;
+            }
+            let limit = (day.pieces - self.next).min(TOGETHER) as usize;
+            self.held = repo::pieces(&*self.app.rows, self.dataset, date, &day.version, self.next, limit).await?.into();
+            if self.held.len() != limit {
+                return Err(AnalyticsError::Contention(format!("{} of {date}", self.dataset)));
+            }
+            self.next += limit as u32;
+        }
+    }
 }
 
 /// Copies every file of the lake, by `put(name below the lake, bytes)`; how many there were. Files of the embedded store have

@@ -9,6 +9,7 @@ pub mod import;
 pub mod ingest;
 pub mod lake;
 pub mod mails;
+pub mod now;
 pub mod pull;
 pub mod questions;
 pub mod rows;

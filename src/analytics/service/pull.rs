@@ -4,10 +4,11 @@
 //! taken by a process that died is found and not taken twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{AnalyticsError, ingest};
+use super::{AnalyticsError, ingest, now};
 use crate::analytics::client::{AnalyticsClient, Report, Run, StoredQuery, When};
 use crate::analytics::model::datasets::{DATASETS, Dataset, Reach};
 use crate::analytics::model::execution::{Covers, Execution, State};
@@ -81,6 +82,12 @@ pub async fn hint(app: &Arc<App>, report: &str) -> Result<bool, AnalyticsError> 
         let ours = [&schedule.daily, &schedule.backfill].into_iter().flatten().any(|known| known.id == report);
         if ours {
             ingest::request(app, &schedule.dataset).await?;
+            return Ok(true);
+        }
+    }
+    for (run, _) in repo::runs(app).await? {
+        if run.is_open() && run.report.as_ref().is_some_and(|known| known.id == report) {
+            now::request(app, &run.id, Duration::ZERO).await?;
             return Ok(true);
         }
     }
@@ -185,8 +192,8 @@ async fn look_after(
     enter(app, client, dataset, &report.id, Covers::from(dataset.reach)).await?;
     let backfill = backfill(app, client, dataset, &schedule, &whole, there).await;
     clear_away(client, dataset, &schedule, &[&daily, &whole], there).await?;
-    let endless = endless(app, client, dataset, &schedule).await?;
     let (newest, unread) = standing(app, dataset).await?;
+    let endless = endless(app, client, dataset, &Schedule { newest, ..schedule }).await?;
     change(app, dataset, |schedule, now| {
         schedule.newest = newest;
         schedule.looked = Some(now);
@@ -274,39 +281,44 @@ async fn backfill(
     whole: &str,
     there: &There,
 ) -> Result<(), AnalyticsError> {
-    if schedule.backfilled.as_deref() == Some(whole) {
+    let now = app.clock.now();
+    if schedule.has_history(whole, dataset.reach, now) {
         return Ok(());
     }
-    let now = app.clock.now();
-    let query = stored_query(client, dataset, whole, there).await?;
+    // Where the daily query asks for everything it may have been made a moment ago, which `there` does not know yet.
+    let query_id = match schedule.query == whole {
+        true => schedule.query_id.clone(),
+        false => stored_query(client, dataset, whole, there).await?.id,
+    };
     let name = format!("{OURS}{}-history", dataset.name);
-    let there = there.reports.iter().find(|report| report.name == name && report.query == query.id);
+    let there = there.reports.iter().find(|report| report.name == name && report.query == query_id);
     let report = match there {
         Some(report) => OurReport { id: report.id.clone(), created: report.created.unwrap_or(now) },
         None => {
             take_run(app).await?;
             let when = When::Now { between: None };
-            let report = client.create_report(&name, &query.id, &when).await?;
+            let report = client.create_report(&name, &query_id, &when).await?;
             tracing::info!(dataset = dataset.name, report = report.id, "a run over the whole history was asked for");
             OurReport { id: report.id, created: now }
         }
     };
     change(app, dataset, |schedule, _| {
-        schedule.history_query_id.clone_from(&query.id);
+        schedule.history_query_id.clone_from(&query_id);
         schedule.backfill = Some(report.clone());
     })
     .await?;
     enter(app, client, dataset, &report.id, Covers::Everything).await?;
     let all = repo::executions(app, dataset.name).await?;
     let of_it = all.iter().map(|(execution, _)| execution).filter(|execution| execution.report == report.id);
-    let state = of_it.last().map(|execution| &execution.state);
+    let state = of_it.max_by_key(|execution| execution.generated).map(|execution| &execution.state);
     let waited = now.duration_since(report.created);
     match state {
         Some(State::Done) => {
             client.delete_report(&report.id).await?;
-            change(app, dataset, |schedule, _| {
+            change(app, dataset, |schedule, now| {
                 schedule.backfill = None;
                 schedule.backfilled = Some(whole.to_owned());
+                schedule.backfilled_at = Some(now);
             })
             .await?;
         }
@@ -349,7 +361,7 @@ pub async fn take_run(app: &Arc<App>) -> Result<(), AnalyticsError> {
 }
 
 /// Writes down the completed runs of a report that are not known yet.
-async fn enter(
+pub async fn enter(
     app: &Arc<App>,
     client: &AnalyticsClient,
     dataset: &'static Dataset,

@@ -1,5 +1,6 @@
 //! The verbs of metering over the App.
 
+pub mod books;
 pub mod csv;
 pub mod events;
 pub mod export;

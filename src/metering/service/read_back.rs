@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::books;
 use super::look::{self, MeteringError, TRIES, Work, overtaken};
 use crate::app::App;
 use crate::metering::client::{self, DayUsage};
@@ -92,7 +93,9 @@ pub async fn read_back(app: &App, day: &str) -> Result<ReadBack, MeteringError> 
         }
     }
     let mut theirs: BTreeMap<SumKey, Vec<DayUsage>> = BTreeMap::new();
-    for row in client::booked(app, day).await? {
+    let booked = client::booked(app, day).await?;
+    books::keep_booked(app, day, report.at, &booked).await?;
+    for row in booked {
         theirs.entry((row.resource.clone(), row.dimension.clone(), row.plan.clone())).or_default().push(row);
     }
     let mut differences = BTreeMap::new();

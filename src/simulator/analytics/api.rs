@@ -239,7 +239,7 @@ fn test(simulator: &Simulator, request: &Request) -> Outcome {
         };
         let (query, bound) = book.bound(&text).map_err(refuse)?;
         let range = query.range(turn.now, calendar);
-        Ok((bound, range, World::of(turn.state, turn.now)))
+        Ok((bound, range, World::of(turn.state, turn.now, usize::MAX)))
     })?;
     let mut rows = Vec::new();
     bound.answer(&world, range, |row| {

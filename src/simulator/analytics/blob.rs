@@ -101,7 +101,7 @@ fn file(simulator: &Simulator, name: &str) -> Result<(Execution, Arc<Spool>), Re
         }
         let report = book.reports.iter().find(|report| report.id == execution.report)?.clone();
         let prepared = book.prepared(&report, execution.done_at(), calendar).ok()?;
-        let world = World::of(turn.state, execution.done_at());
+        let world = World::of(turn.state, execution.done_at(), execution.planted.unwrap_or_default());
         Some((execution, Err((report, prepared, world))))
     });
     let (execution, made) = found.ok_or_else(missing)?;
@@ -110,7 +110,7 @@ fn file(simulator: &Simulator, name: &str) -> Result<(Execution, Arc<Spool>), Re
         Err(made) => made,
     };
     let faults = &execution.faults;
-    let order = Order { bound: &bound, range, tabs: report.format == "tsv", faults, name: execution.id };
+    let order = Order { bound: &bound, range, tabs: report.format == "tsv", faults };
     let spool = export::write(&order, &world).map_err(|trouble| error(500, "InternalError", &trouble.to_string()))?;
     let spool = Arc::new(spool);
     simulator.turn(|turn| {

@@ -19,19 +19,14 @@ use super::draw::{self, days_after, midnight, months_after};
 use super::facts::{Asset, Customer, Event, Meter};
 use super::names;
 
-/// Usage of one meter of one asset on one day.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Used {
-    pub asset: usize,
-    pub meter: usize,
-    pub quantity: Decimal,
-}
+/// Usage of one day, by the places of asset and meter.
+type Used = BTreeMap<(usize, usize), Decimal>;
 
 /// Everything that the books say.
 #[derive(Debug, Default)]
 pub struct Booked {
     pub assets: Vec<Asset>,
-    pub usage: BTreeMap<Date, Vec<Used>>,
+    pub usage: BTreeMap<Date, Used>,
 }
 
 impl Booked {
@@ -64,12 +59,8 @@ impl Booked {
             asset.meters.push(meter(&usage.plan, &usage.dimension));
             asset.meters.len() - 1
         });
-        let quantity = millionths(usage.processed(as_of));
         let day = self.usage.entry(draw::day_of(usage.hour)).or_default();
-        match day.iter_mut().find(|used| used.asset == place && used.meter == meter) {
-            Some(used) => used.quantity += quantity,
-            None => day.push(Used { asset: place, meter, quantity }),
-        }
+        *day.entry((place, meter)).or_default() += millionths(usage.processed(as_of));
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Execution {
     /// The name of its file, with the ending.
     pub file: String,
     pub called_back: bool,
+    /// How much was planted when it was done: what is planted later is not in its file, not even at the same moment.
+    pub planted: Option<usize>,
 }
 
 impl Execution {
@@ -70,7 +72,7 @@ fn file_name(report: &Report, id: Uuid) -> String {
 }
 
 impl Turn<'_> {
-    /// Makes the executions that have fallen due by now.
+    /// Makes the executions that have fallen due by now, and ends those that are done.
     pub(in super::super) fn settle_reports(&mut self) {
         let now = self.now;
         let book = &mut self.state.analytics;
@@ -86,6 +88,10 @@ impl Turn<'_> {
         }
         book.reports = reports;
         book.executions.retain(|execution| now.duration_since(execution.due) < REMEMBERED);
+        for execution in book.executions.iter_mut().filter(|one| one.planted.is_none() && one.is_done(now)) {
+            let done = execution.done_at();
+            execution.planted = Some(book.planted.iter().take_while(|planted| planted.at <= done).count());
+        }
     }
 }
 
@@ -103,6 +109,7 @@ impl Book {
             faults,
             file: file_name(report, draw::id(&[high, low, u64::try_from(due.as_second()).unwrap_or_default(), 10])),
             called_back: false,
+            planted: None,
         });
     }
 

@@ -3,8 +3,6 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use uuid::Uuid;
-
 use super::cell::Cell;
 use super::faults::ExecutionFault as Fault;
 use super::spool::Spool;
@@ -24,8 +22,6 @@ pub struct Order<'a> {
     pub range: Between,
     pub tabs: bool,
     pub faults: &'a [Fault],
-    /// Keeps files on disk apart.
-    pub name: Uuid,
 }
 
 /// Where each column of the file comes from: a place in the selection, or one that nobody asked for.
@@ -57,7 +53,7 @@ fn columns(order: &Order<'_>) -> Columns {
 
 pub fn write(order: &Order<'_>, world: &World) -> io::Result<Spool> {
     let has = |fault: &Fault| order.faults.contains(fault);
-    let mut spool = Spool::new(order.name);
+    let mut spool = Spool::default();
     if has(&Fault::Empty) {
         return Ok(spool);
     }

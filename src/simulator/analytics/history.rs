@@ -76,7 +76,8 @@ const MACHINES: &[Machine] = &[
     Machine { size: "Standard_E16s_v5", cores: 16 },
 ];
 
-const DAY: i64 = 86_400;
+/// Seconds of a day, with room for what follows a minute later.
+const DAY_BUT_MINUTES: u64 = 86_400 - 120;
 
 impl History {
     pub fn of(plan: AnalyticsHistory) -> Self {
@@ -109,12 +110,12 @@ fn asset(plan: &AnalyticsHistory, place: u64) -> Asset {
     };
     let days = u64::from((plan.end() - plan.from_month).get_days().unsigned_abs()).max(1);
     // A third is there from the first month on.
-    let late = if plan.steady { 0 } else { pick(1) % (if place % 3 == 0 { 28 } else { days * 3 / 4 + 1 }) };
+    let late = if plan.steady { 0 } else { pick(1) % (if place.is_multiple_of(3) { 28 } else { days * 3 / 4 + 1 }) };
     let first_day = days_after(plan.from_month, i64::try_from(late).unwrap_or_default());
     let customer = customer(plan.seed, place, first_day);
     let sold = match kind {
         Kind::Seats => catalogue::plan("team"),
-        Kind::Flat => catalogue::plan(if place % 2 == 0 { "starter" } else { "trial" }),
+        Kind::Flat => catalogue::plan(if place.is_multiple_of(2) { "starter" } else { "trial" }),
         Kind::Metered => catalogue::plan(if pick(2) % 3 == 0 { "metered-large" } else { "metered" }),
         Kind::ManagedApp | Kind::Machine => None,
     };
@@ -253,7 +254,7 @@ fn live(plan: &AnalyticsHistory, place: u64, kind: Kind, sold: Option<&Plan>, as
 
 /// Some time of a day, to the seventh digit.
 fn moment(day: Date, number: u64) -> Timestamp {
-    let seconds = i64::try_from(number).unwrap_or_default().rem_euclid(DAY - 120);
+    let seconds = i64::try_from(number % DAY_BUT_MINUTES).unwrap_or_default();
     let fraction = i64::try_from((number >> 32) % 10_000_000).unwrap_or_default() * 100;
     midnight(day) + SignedDuration::from_secs(seconds) + SignedDuration::from_nanos(fraction)
 }

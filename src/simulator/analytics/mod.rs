@@ -37,6 +37,8 @@ mod tests;
 mod tests_of_data;
 #[cfg(test)]
 mod tests_of_faults;
+#[cfg(test)]
+mod tests_of_files;
 mod usage;
 mod view;
 mod world;
@@ -206,6 +208,7 @@ impl Analytics {
     pub fn plant(&self, planted: Planted) -> Result<(), String> {
         planted.check()?;
         self.0.turn(|turn| {
+            turn.settle_reports();
             let at = turn.now;
             turn.state.analytics.planted.push(Planted { at, ..planted });
         });
@@ -262,7 +265,7 @@ impl Analytics {
         let Some(table) = Table::find(dataset) else { return };
         let world = self.0.turn(|turn| {
             turn.settle_all();
-            World::of(turn.state, turn.now)
+            World::of(turn.state, turn.now, usize::MAX)
         });
         world.each(table, Between::days(from, to), |rows| {
             rows.iter().for_each(|row| look(table, row));

@@ -84,7 +84,7 @@ fn page(simulator: &Simulator, problem: Option<&str>) -> Reply {
                 status => one.status(now), faults => show(&one.faults),
             }
         });
-        (reports.collect(), executions.collect(), book.waiting.iter().map(|one| show(one)).collect())
+        (reports.collect(), executions.collect(), book.waiting.iter().map(show).collect())
     });
     let values = context! {
         here => "analytics", problem, datasets, reports, executions, waiting, faults => show(FAULTS),

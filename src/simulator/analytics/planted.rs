@@ -1,5 +1,5 @@
 //! Differences that somebody plants in the datasets: restated months, rows that are missing, twice, other or made up.
-//! What is planted counts from its moment on: files of earlier executions do not have it.
+//! What is planted counts from its moment on: files of executions that are done do not have it.
 
 use std::collections::BTreeMap;
 

@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use super::super::state::Turn;
 use super::Book;
-use super::executions::Execution;
 
 const ACTIVE_REPORTS: usize = 50;
 const EXECUTE_NOW: usize = 5;
@@ -335,6 +334,8 @@ impl Book {
     /// A report with its executions and files.
     pub(super) fn forget(&mut self, report: Uuid) {
         self.reports.retain(|one| one.id != report);
-        self.executions.retain(|execution: &Execution| execution.report != report);
+        self.executions.retain(|execution| execution.report != report);
+        let left: Vec<Uuid> = self.executions.iter().map(|execution| execution.id).collect();
+        self.files.retain(|execution, _| left.contains(execution));
     }
 }

@@ -105,8 +105,8 @@ fn booked_usage<'a>(world: &'a World, wanted: std::ops::RangeInclusive<Date>, li
     let mut sums: BTreeMap<(Date, usize, usize), Decimal> = BTreeMap::new();
     for (day, all) in &world.booked.usage {
         let month = day.first_of_month();
-        for used in all.iter().filter(|_| wanted.contains(&month)) {
-            *sums.entry((month, used.asset, used.meter)).or_default() += used.quantity;
+        for ((asset, meter), quantity) in all.iter().filter(|_| wanted.contains(&month)) {
+            *sums.entry((month, *asset, *meter)).or_default() += *quantity;
         }
     }
     for ((month, asset, meter), quantity) in sums {

@@ -4,8 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::sync::Mutex;
-
-use uuid::Uuid;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::lock;
 
@@ -19,19 +18,16 @@ struct OnDisk {
     len: u64,
 }
 
-#[derive(Debug)]
+/// Keeps the files of a process apart: simulators with the same randomness give the same ids.
+static FILES: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Debug, Default)]
 pub struct Spool {
-    name: Uuid,
     memory: Vec<u8>,
     disk: Option<OnDisk>,
 }
 
 impl Spool {
-    /// `name` keeps files on disk apart.
-    pub fn new(name: Uuid) -> Self {
-        Self { name, memory: Vec::new(), disk: None }
-    }
-
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.memory.extend_from_slice(bytes);
         if self.memory.len() > LARGEST_IN_MEMORY { self.flush() } else { Ok(()) }
@@ -39,7 +35,8 @@ impl Spool {
 
     fn flush(&mut self) -> io::Result<()> {
         if self.disk.is_none() {
-            let name = format!("mediagenie-simulator-{}-{}.export", std::process::id(), self.name);
+            let name =
+                format!("mediagenie-simulator-{}-{}.export", std::process::id(), FILES.fetch_add(1, Ordering::Relaxed));
             let path = std::env::temp_dir().join(name);
             let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
             self.disk = Some(OnDisk { path, file: Mutex::new(file), len: 0 });

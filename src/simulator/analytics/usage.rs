@@ -58,9 +58,9 @@ impl<'a> UsageRows<'a> {
     pub fn day(&mut self, day: Date) -> Vec<Row> {
         let mut rows = Vec::new();
         let world = self.world;
-        for used in world.booked.usage.get(&day).into_iter().flatten() {
-            if let Some(asset) = world.booked.assets.get(used.asset) {
-                rows.push(self.row((false, used.asset, used.meter), asset, day, used.quantity));
+        for ((place, meter), quantity) in world.booked.usage.get(&day).into_iter().flatten() {
+            if let Some(asset) = world.booked.assets.get(*place) {
+                rows.push(self.row((false, *place, *meter), asset, day, *quantity));
             }
         }
         let Some(history) = world.history.as_ref().filter(|_| world.is_told(day)) else { return rows };

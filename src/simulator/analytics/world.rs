@@ -63,7 +63,8 @@ pub struct World {
 }
 
 impl World {
-    pub fn of(state: &State, as_of: Timestamp) -> Self {
+    /// Of what was planted, the first so many count.
+    pub fn of(state: &State, as_of: Timestamp, planted: usize) -> Self {
         let book = &state.analytics;
         let visits = state.leads.sent().iter().filter(|lead| lead.at <= as_of);
         Self {
@@ -73,7 +74,7 @@ impl World {
             history: book.history.clone(),
             visits: visits.filter_map(|lead| visit(lead.at, &lead.body)).collect(),
             apps: state.managed.all().to_vec(),
-            planted: book.planted.iter().filter(|planted| planted.at <= as_of).cloned().collect(),
+            planted: book.planted.iter().take(planted).cloned().collect(),
         }
     }
 

@@ -45,6 +45,11 @@ impl Gate {
         self.arrived.notified().await;
     }
 
+    /// No write is stopped or fails from now on.
+    pub fn disarm(&self) {
+        *self.rule.lock().unwrap() = None;
+    }
+
     /// Lets the stopped write go on.
     pub fn open(&self) {
         self.go.notify_one();
