@@ -63,7 +63,7 @@
     const ticks = { color: text, font: { family: style("--font"), size: 12 } };
     const values = {
       stacked: kind === "stacked", beginAtZero: true, grid: { color: grid }, border: { display: false },
-      ticks: { ...ticks, callback: (value) => new Intl.NumberFormat(language, { notation: "compact" }).format(value) + (UNITS[format] ?? ""), ...(format === "number" && { precision: 0 }) },
+      ticks: { ...ticks, callback: (value) => new Intl.NumberFormat(language, format === "seconds" ? {} : { notation: "compact" }).format(value) + (UNITS[format] ?? ""), ...(format === "number" && { precision: 0 }) },
     };
     if (format === "percent") values.suggestedMax = 100;
     const names = { stacked: kind === "stacked", grid: { display: false }, border: { color: style("--edge") }, ticks: { ...ticks, autoSkip: !across, maxRotation: across ? 0 : 50 } };
@@ -75,7 +75,7 @@
       indexAxis: across ? "y" : "x", interaction: { mode: "index", axis: across ? "y" : "x", intersect: false },
       scales: across ? { x: values, y: names } : { x: names, y: values },
       plugins: {
-        legend: { display: series.length > 1, position: "bottom", align: "start", labels: { color: text, font: { family: style("--font"), size: 13 }, usePointStyle: kind === "lines", boxWidth: 18, boxHeight: 12 } },
+        legend: { display: series.length > 1 || kind === "stacked", position: "bottom", align: "start", labels: { color: text, font: { family: style("--font"), size: 13 }, usePointStyle: kind === "lines", boxWidth: 18, boxHeight: 12 } },
         title: { display: named, text: series[0].name, align: "start", color: text, font: { family: style("--font"), size: 14, weight: 600 } },
         tooltip: { callbacks: { label: (item) => ` ${item.dataset.label}: ${item.raw === null ? "–" : written(item.raw, item.dataset.format)}` } },
       },

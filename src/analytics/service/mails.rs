@@ -251,7 +251,7 @@ fn message(
     for address in &mail.to {
         message = message.to(Mailbox::new(None, address.parse().ok()?));
     }
-    let as_of = answered.as_of.map_or_else(|| "no file yet".to_owned(), |at| shown(at));
+    let as_of = answered.as_of.map_or_else(|| "no file yet".to_owned(), shown);
     let text = format!(
         "{}\r\n\r\n{} rows of {} from {from} to {to} (UTC), as of {as_of}. Microsoft's numbers may be up to 48 hours \
          behind.\r\n\r\n{}\r\n\r\n{}\r\n",

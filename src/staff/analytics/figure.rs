@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(figure.columns.len(), MOST_SERIES + 1);
         assert_eq!(figure.columns[MOST_SERIES].key, Some("others"));
         let sum: u32 = figure.lines[1].cells.iter().flatten().map(|cell| cell.parse::<u32>().unwrap()).sum();
-        assert_eq!(sum, (0..20).sum());
+        assert_eq!(sum, (0..20).sum::<u32>());
         assert!(figure.lines[0].cells.iter().all(|cell| cell.as_deref() == Some("0")));
     }
 

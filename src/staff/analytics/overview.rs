@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::subject::page_of;
 use super::{ROOT, trouble_view};
+use crate::analytics::model::schedule::Trouble;
 use crate::analytics::{self, Status};
 use crate::app::App;
 use crate::foundation::problem::Problem;
@@ -19,16 +20,28 @@ pub async fn overview(app: Arc<App>, request: Request, staff: Staff) -> Result<R
     let content = json!({
         "rows": all.iter().map(view).collect::<Vec<_>>(), "root": ROOT, "may_act": staff.role >= Role::Operator,
         "pulled": all.iter().any(|one| one.pulled), "held": all.iter().any(|one| one.rows + one.undated_rows > 0),
-        "troubles": all.iter().filter_map(|one| Some(told(one, one.schedule.as_ref()?.trouble.as_ref()?))).collect::<Vec<_>>(),
+        "troubles": troubles(&all),
         "drifts": all.iter().filter_map(drift).collect::<Vec<_>>(),
     });
     page(&app, &request, Some(&staff.session), "staff_analytics.html", content)
 }
 
-fn told(status: &Status, trouble: &analytics::model::schedule::Trouble) -> Value {
-    let mut view = trouble_view(trouble);
-    view["dataset"] = status.dataset.into();
-    view
+/// What is the same trouble with several datasets is told once.
+fn troubles(all: &[Status]) -> Vec<Value> {
+    let mut told: Vec<(&Trouble, Vec<&str>)> = Vec::new();
+    for status in all {
+        let Some(trouble) = status.schedule.as_ref().and_then(|schedule| schedule.trouble.as_ref()) else { continue };
+        match told.iter_mut().find(|(known, _)| known.kind == trouble.kind && known.said == trouble.said) {
+            Some((_, datasets)) => datasets.push(status.dataset),
+            None => told.push((trouble, vec![status.dataset])),
+        }
+    }
+    let view = |(trouble, datasets): (&Trouble, Vec<&str>)| {
+        let mut view = trouble_view(trouble);
+        view["dataset"] = datasets.join(", ").into();
+        view
+    };
+    told.into_iter().map(view).collect()
 }
 
 fn view(status: &Status) -> Value {

@@ -11,6 +11,7 @@ use super::figure::{Figure, Format};
 use super::range::Range;
 use super::{ROOT, is_for_the_page, source_view, subjects, trouble_view};
 use crate::analytics::model::datasets::Dataset;
+use crate::analytics::model::schedule::TroubleKind;
 use crate::analytics::subjects::Source;
 use crate::analytics::{self, AnalyticsError, Status};
 use crate::app::App;
@@ -37,7 +38,7 @@ pub fn page_of(dataset: &str) -> String {
 }
 
 /// A number that stands by itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Tile {
     pub key: &'static str,
     pub value: String,
@@ -103,6 +104,8 @@ fn held(status: &Status) -> Option<(Date, Date)> {
 
 fn state_view(status: &Status) -> Value {
     let trouble = status.schedule.as_ref().and_then(|schedule| schedule.trouble.as_ref());
+    // A quota passes, and says nothing of these numbers.
+    let trouble = trouble.filter(|trouble| trouble.kind != TroubleKind::Quota);
     json!({
         "dataset": status.dataset, "pulled": status.pulled, "rows": status.rows.to_string(), "as_of": status.as_of,
         "trouble": trouble.map(trouble_view),

@@ -24,8 +24,8 @@ pub const COLUMNS: [&str; 11] = [
 #[derive(Debug)]
 pub struct Usage {
     step: Step,
-    /// By unit: lines of dates, columns of dimensions.
-    pub metered: BTreeMap<String, Pivot>,
+    /// By unit in small letters, with its first spelling: lines of dates, columns of dimensions.
+    pub metered: BTreeMap<String, (String, Pivot)>,
     /// Hours of virtual machines by size, as they ran, and multiplied by their cores: two measures of one thing.
     pub raw: Pivot,
     pub normalized: Pivot,
@@ -46,7 +46,8 @@ impl Usage {
         let line = self.step.of(date);
         let metered = number(metered);
         if !metered.is_zero() {
-            self.metered.entry(unit.to_lowercase()).or_default().add(line, dimension, metered);
+            let new = || (unit.to_owned(), Pivot::default());
+            self.metered.entry(unit.to_lowercase()).or_insert_with(new).1.add(line, dimension, metered);
         }
         for (pivot, column, cell) in [
             (&mut self.raw, size, raw),
@@ -80,7 +81,7 @@ mod tests {
         }
         let sum = |pivot: &Pivot, column: &str| pivot.get("2026-02", column).unwrap().to_string();
         assert_eq!(usage.metered.len(), 2);
-        assert_eq!(sum(&usage.metered["minute"], "speech"), "11.5");
+        assert_eq!(sum(&usage.metered["minute"].1, "speech"), "11.5");
         assert_eq!((sum(&usage.raw, "D4"), sum(&usage.normalized, "D4")), ("24".into(), "96".into()));
         assert_eq!((sum(&usage.charges, "EUR"), sum(&usage.charges, "JPY")), ("5.50".into(), "30".into()));
         assert_eq!(sum(&usage.payouts, "USD"), "6.20");

@@ -5,7 +5,7 @@ mod people;
 mod reach;
 
 use jiff::civil::Date;
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 
 pub use money::{revenue, usage};
 pub use people::{customers, orders, retention};
@@ -24,6 +24,9 @@ fn named(name: &str) -> Result<&'static Dataset, AnalyticsError> {
     Dataset::find(name).ok_or_else(missing)
 }
 
+/// Money by itself is told to the cent; the tables have every digit.
 fn tile(key: &'static str, value: Decimal, format: Format) -> Tile {
+    let cents = || value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+    let value = if format == Format::Money { cents() } else { value };
     Tile { key, value: shown(value), format, of: String::new() }
 }

@@ -11,7 +11,7 @@ use crate::analytics::model::subjects::usage::{self, Usage};
 use crate::analytics::model::subjects::{Pivot, Step};
 use crate::analytics::subjects::{currencies, read};
 use crate::app::App;
-use crate::staff::analytics::figure::{Figure, Format, Kind, periods, shown};
+use crate::staff::analytics::figure::{Figure, Format, Kind, periods};
 use crate::staff::analytics::range::Range;
 use crate::staff::analytics::subject::{Shown, Tile};
 
@@ -23,7 +23,7 @@ pub async fn usage(app: &App, range: &Range) -> Result<Shown, AnalyticsError> {
     let periods = periods(range.from, range.to, range.step);
     let line = if range.step == Step::Day { "day" } else { "month" };
     let mut figures = Vec::new();
-    for (number, (unit, pivot)) in all.metered.iter().enumerate() {
+    for (number, (unit, pivot)) in all.metered.values().enumerate() {
         let figure = Figure::new("metered", Kind::Stacked, line).about(unit, number);
         figures.push(figure.in_time(pivot, &periods, Format::Number, None));
     }
@@ -77,22 +77,10 @@ pub async fn revenue(app: &App, range: &Range) -> Result<Shown, AnalyticsError> 
         figures.push(figure);
     }
     figures.push(money(new("dollars", Kind::Bars), &all.dollars, Some(&["billed", "earned"])));
-    let tiles = all.billed.columns().into_iter().map(|currency| Tile {
-        key: "billed",
-        value: shown(all.billed.column_sum(&currency)),
-        format: Format::Money,
-        of: currency,
-    });
-    let earned = all.earned.columns().into_iter().map(|currency| Tile {
-        key: "earned",
-        value: shown(all.earned.column_sum(&currency)),
-        format: Format::Money,
-        of: currency,
-    });
-    Ok(Shown {
-        tiles: tiles.chain(earned).collect(),
-        figures,
-        notes: vec!["revenue"],
-        sources: vec![(dataset, source)],
-    })
+    let money = |key, pivot: &Pivot| -> Vec<Tile> {
+        let of = |of: String| Tile { of: of.clone(), ..tile(key, pivot.column_sum(&of), Format::Money) };
+        pivot.columns().into_iter().map(of).collect()
+    };
+    let tiles = [money("billed", &all.billed), money("earned", &all.earned)].concat();
+    Ok(Shown { tiles, figures, notes: vec!["revenue"], sources: vec![(dataset, source)] })
 }

@@ -1,5 +1,7 @@
 //! Orders, customers, and who stays.
 
+use jiff::ToSpan as _;
+use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 
 use super::{EVER, named, tile};
@@ -94,10 +96,7 @@ pub async fn retention(app: &App, range: &Range) -> Result<Shown, AnalyticsError
         figures.push(table(&cohorts));
     }
     // Usage is told up to two days late: whoever was not seen yesterday is not lost yet.
-    let known = source.as_of.map_or(range.to, |as_of| {
-        let told = as_of.to_zoned(jiff::tz::TimeZone::UTC).date().saturating_sub(jiff::ToSpan::days(2));
-        told
-    });
+    let known = source.as_of.map_or(range.to, |as_of| as_of.to_zoned(TimeZone::UTC).date().saturating_sub(2.days()));
     let offsets = machines.offsets(known);
     if !offsets.is_empty() {
         let mut figure = Figure::new("offsets", Kind::Lines, "offset");
