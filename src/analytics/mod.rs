@@ -14,6 +14,7 @@ pub mod finance;
 pub mod handlers;
 pub mod model;
 mod repo;
+mod saved;
 mod service;
 
 use std::collections::HashMap;
@@ -21,13 +22,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use client::AnalyticsClient;
 pub use service::AnalyticsError;
-pub use service::answers::{Answer, Ask};
+pub use service::answers::{Answer, Ask, Place};
 pub use service::export::{Chosen, Format, stream};
 pub use service::import::import;
 pub use service::lake::copy_lake;
 pub use service::now::{RunError, start as start_run};
-pub use service::questions::{Answered, QuestionError, ask, sample};
-pub use service::status::{Status, changes, executions, statuses};
+pub use service::questions::{Answered, QuestionError, Wrong, ask, sample};
+pub use service::rows;
+pub use service::status::{Status, changes, executions, status, statuses};
+pub use service::subjects;
+pub use service::{held, mails};
 
 /// Datasets whose files are being taken in by this process.
 #[derive(Debug, Default)]

@@ -13,5 +13,6 @@ pub mod rng;
 pub mod secret;
 pub mod settings;
 pub mod sheet;
+pub mod smtp;
 pub mod telemetry;
 pub mod web;

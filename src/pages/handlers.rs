@@ -27,7 +27,7 @@ pub fn asset_path(name: &str) -> String {
     format!("/assets/{name}?v={}", hash.unwrap_or_default())
 }
 
-/// `GET /assets/{name}`.
+/// `GET /assets/{*name}`.
 pub async fn asset(_app: Arc<App>, request: Request) -> Result<Response, Problem> {
     let name = request.param("name");
     let file = Assets::get(name).ok_or_else(Problem::not_found)?;

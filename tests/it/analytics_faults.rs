@@ -343,3 +343,12 @@ async fn columns_that_come_and_go_are_told_and_never_stop_a_pull() {
     assert!(schedule["trouble"].is_null(), "{schedule}");
     is_microsofts_own(&app).await;
 }
+
+#[tokio::test]
+async fn what_is_asked_for_whole_every_day_has_one_query_and_one_run_at_once() {
+    let app = TestApp::with(&[("ANALYTICS_DATASETS", "ISVOrder")]).await;
+    app.simulator.analytics().set_history(Some(AnalyticsHistory { customers: 3, ..AnalyticsHistory::default() }));
+    pulled(&app).await;
+    assert_eq!(app.simulator.request_count("analytics.query.create"), 1);
+    assert_eq!(app.simulator.request_count("analytics.report.create"), 2, "the daily one and the one over everything");
+}

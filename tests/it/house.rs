@@ -123,6 +123,7 @@ fn rooms_import_only_in_the_directions_of_the_design() {
             "staff",
             &[
                 "staff",
+                "analytics",
                 "callbacks",
                 "customers",
                 "managed_apps",

@@ -9,6 +9,7 @@ mod ai_media;
 mod ai_staff;
 mod analytics;
 mod analytics_faults;
+mod analytics_pages;
 mod background;
 mod budget_pages;
 mod callbacks;

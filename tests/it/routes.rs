@@ -20,6 +20,11 @@ fn path(route: &str, id: &str, endpoint: &str, application: &str, lead: &str) ->
     route
         .replace("{id}", id)
         .replace("{name}", "app.css")
+        .replace("{*name}", "app.css")
+        .replace("{dataset}", "ISVUsage")
+        .replace("{subject}", "usage")
+        .replace("{question}", "abc")
+        .replace("{execution}", "abc")
         .replace("{*path}", "resource")
         .replace("{resource}", id)
         .replace("{model}", "chat")

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::analytics::model::datasets::Dataset;
-use crate::analytics::service::{ingest, now, pull};
+use crate::analytics::service::{ingest, mails, now, pull};
 use crate::app::App;
 use crate::foundation::problem::{JobError, Problem};
 use crate::foundation::web::{Request, Response, empty};
@@ -18,6 +18,11 @@ use crate::foundation::web::{Request, Response, empty};
 pub async fn pull(app: Arc<App>) -> Result<(), JobError> {
     now::revive(&app).await.map_err(JobError::retry)?;
     pull::pull(&app).await.map_err(JobError::retry)
+}
+
+/// Timer `SendReports`, every ten minutes.
+pub async fn send_reports(app: Arc<App>) -> Result<(), JobError> {
+    mails::send_due(&app).await.map_err(JobError::retry)
 }
 
 /// Queue `report-ingest`: one dataset whose files are to be taken in, or one run that was asked for.

@@ -13,5 +13,7 @@ pub mod query;
 pub mod reconcile;
 pub mod report;
 pub mod run;
+pub mod saved;
 pub mod schedule;
+pub mod subjects;
 pub mod value;

@@ -120,6 +120,18 @@ impl Answer {
         self.newest
     }
 
+    /// The executions of the rows that are still to come, the newest first, with the times of their files.
+    pub fn executions(&self) -> Vec<(String, Timestamp)> {
+        let mut found: Vec<(String, Timestamp)> = Vec::new();
+        for (_, day) in &self.days {
+            if !found.iter().any(|(execution, _)| *execution == day.execution) {
+                found.push((day.execution.clone(), day.generated));
+            }
+        }
+        found.sort_by_key(|(_, generated)| std::cmp::Reverse(*generated));
+        found
+    }
+
     /// Goes on behind a place that was reached before. A day that was restated since can not be gone on with: rows would be
     /// left out or come twice.
     pub async fn resume(&mut self, place: &Place) -> Result<(), AnalyticsError> {

@@ -124,6 +124,13 @@ fn lines(format: Format, columns: &[(String, Kind)], rows: &[StringRecord]) -> V
     }
 }
 
+/// A table that is there as a whole.
+pub fn whole(format: Format, columns: &[(String, Kind)], rows: &[StringRecord]) -> Vec<u8> {
+    let mut out = head(format, columns);
+    out.extend(lines(format, columns, rows));
+    out
+}
+
 /// All rows that are chosen, as they are read. Where that fails in the middle, the connection breaks, so that nobody takes a
 /// part for the whole.
 pub fn stream(mut answer: Answer, format: Format, chosen: Chosen) -> Body {

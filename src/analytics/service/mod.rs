@@ -4,13 +4,17 @@ pub mod answers;
 pub mod export;
 pub mod fetch;
 pub mod file;
+pub mod held;
 pub mod import;
 pub mod ingest;
 pub mod lake;
+pub mod mails;
 pub mod now;
 pub mod pull;
 pub mod questions;
+pub mod rows;
 pub mod status;
+pub mod subjects;
 
 use super::model::piece::Damaged;
 use crate::blobs::BlobError;

@@ -285,21 +285,25 @@ async fn backfill(
     if schedule.has_history(whole, dataset.reach, now) {
         return Ok(());
     }
-    let query = stored_query(client, dataset, whole, there).await?;
+    // Where the daily query asks for everything it may have been made a moment ago, which `there` does not know yet.
+    let query_id = match schedule.query == whole {
+        true => schedule.query_id.clone(),
+        false => stored_query(client, dataset, whole, there).await?.id,
+    };
     let name = format!("{OURS}{}-history", dataset.name);
-    let there = there.reports.iter().find(|report| report.name == name && report.query == query.id);
+    let there = there.reports.iter().find(|report| report.name == name && report.query == query_id);
     let report = match there {
         Some(report) => OurReport { id: report.id.clone(), created: report.created.unwrap_or(now) },
         None => {
             take_run(app).await?;
             let when = When::Now { between: None };
-            let report = client.create_report(&name, &query.id, &when).await?;
+            let report = client.create_report(&name, &query_id, &when).await?;
             tracing::info!(dataset = dataset.name, report = report.id, "a run over the whole history was asked for");
             OurReport { id: report.id, created: now }
         }
     };
     change(app, dataset, |schedule, _| {
-        schedule.history_query_id.clone_from(&query.id);
+        schedule.history_query_id.clone_from(&query_id);
         schedule.backfill = Some(report.clone());
     })
     .await?;

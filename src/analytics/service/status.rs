@@ -32,28 +32,30 @@ pub struct Status {
 
 /// All seven, pulled or not.
 pub async fn statuses(app: &App) -> Result<Vec<Status>, AnalyticsError> {
-    let wanted = pull::wanted(app);
-    let schedules = repo::schedules(app).await?;
     let mut all = Vec::new();
     for dataset in DATASETS.iter() {
-        let months = repo::months(&*app.rows, dataset.name, None).await?;
-        let days = || months.values().flat_map(|(month, _)| &month.days).filter(|(date, _)| *date != UNDATED);
-        let newest = months.values().flat_map(|(month, _)| month.days.values()).max_by_key(|day| day.generated);
-        let schedule = schedules.iter().find(|schedule| schedule.dataset == dataset.name).cloned();
-        let as_of = schedule.as_ref().and_then(|schedule| schedule.newest);
-        all.push(Status {
-            dataset: dataset.name,
-            pulled: wanted.iter().any(|wanted| wanted.name == dataset.name),
-            rows: days().map(|(_, day)| day.rows).sum(),
-            undated_rows: months.get(UNDATED).map_or(0, |(month, _)| month.rows()),
-            dates: days().next().zip(days().next_back()).map(|((first, _), (last, _))| (first.clone(), last.clone())),
-            as_of: as_of.max(newest.map(|day| day.generated)),
-            execution: newest.map(|day| day.execution.clone()),
-            lake_behind: months.values().filter(|(month, _)| month.lake != month.stamp()).count(),
-            schedule,
-        });
+        all.push(status(app, dataset).await?);
     }
     Ok(all)
+}
+
+pub async fn status(app: &App, dataset: &'static Dataset) -> Result<Status, AnalyticsError> {
+    let schedule = repo::schedule(app, dataset.name).await?.map(|(schedule, _)| schedule);
+    let months = repo::months(&*app.rows, dataset.name, None).await?;
+    let days = || months.values().flat_map(|(month, _)| &month.days).filter(|(date, _)| *date != UNDATED);
+    let newest = months.values().flat_map(|(month, _)| month.days.values()).max_by_key(|day| day.generated);
+    let as_of = schedule.as_ref().and_then(|schedule| schedule.newest);
+    Ok(Status {
+        dataset: dataset.name,
+        pulled: pull::wanted(app).iter().any(|wanted| wanted.name == dataset.name),
+        rows: days().map(|(_, day)| day.rows).sum(),
+        undated_rows: months.get(UNDATED).map_or(0, |(month, _)| month.rows()),
+        dates: days().next().zip(days().next_back()).map(|((first, _), (last, _))| (first.clone(), last.clone())),
+        as_of: as_of.max(newest.map(|day| day.generated)),
+        execution: newest.map(|day| day.execution.clone()),
+        lake_behind: months.values().filter(|(month, _)| month.lake != month.stamp()).count(),
+        schedule,
+    })
 }
 
 /// Executions of a dataset, the newest first.

@@ -7,8 +7,11 @@ pub mod table;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use lettre::message::Mailbox;
+
 use super::ids::{ObjectId, TenantId};
 use super::secret::Secret;
+use super::smtp::Smtp;
 use super::telemetry::LogFormat;
 
 /// Which of Azure's clouds; decides endpoints and audiences.
@@ -92,6 +95,13 @@ pub struct Analytics {
     pub resource: String,
 }
 
+/// How and as whom mail is sent.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    pub smtp: Smtp,
+    pub from: Mailbox,
+}
+
 /// The table that Microsoft writes leads into.
 #[derive(Debug, Clone)]
 pub struct LeadTable {
@@ -131,6 +141,8 @@ pub struct Settings {
     pub sign_in: Option<SignIn>,
     pub managed_apps: ManagedApps,
     pub analytics: Analytics,
+    /// None: no mail is sent.
+    pub mail: Option<Mail>,
     /// 0: leads keep their people.
     pub lead_retention_days: u32,
     /// None: no table is read.

@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use lettre::message::Mailbox;
+
 use super::{
-    AiKeys, Analytics, Cloud, IdentityEndpoint, LeadTable, ManagedApps, Marketplace, SettingError, SettingErrors,
+    AiKeys, Analytics, Cloud, IdentityEndpoint, LeadTable, Mail, ManagedApps, Marketplace, SettingError, SettingErrors,
     Settings, SignIn, Storage, StorageAccount, table,
 };
 use crate::foundation::outbound::base_address;
 use crate::foundation::secret::Secret;
+use crate::foundation::smtp::{Security, Smtp};
 use crate::foundation::telemetry::LogFormat;
 
 /// A key that is guessed must not be worth the time.
@@ -149,6 +152,45 @@ impl Reader<'_> {
         }
     }
 
+    fn mail(&mut self) -> Option<Mail> {
+        let (server, from, password) = (self.text("MAIL_SMTP"), self.text("MAIL_FROM"), self.text("MAIL_PASSWORD"));
+        if server.is_empty() {
+            return None;
+        }
+        let parsed = url::Url::parse(&server).ok().filter(|url| matches!(url.scheme(), "smtp" | "smtps"));
+        let Some((url, host)) = parsed.and_then(|url| url.host_str().map(str::to_owned).map(|host| (url, host))) else {
+            // It is not repeated: somebody may have written the password into it.
+            self.wrong("MAIL_SMTP", "is not an address such as smtp://user@mail.example.com:587");
+            return None;
+        };
+        if url.password().is_some() {
+            self.wrong("MAIL_SMTP", "has a password in it; set MAIL_PASSWORD instead");
+        }
+        let from: Option<Mailbox> = from
+            .parse()
+            .map_err(|_| self.wrong("MAIL_FROM", "is no mail address such as Analytics <analytics@example.com>"))
+            .ok();
+        let security = match url.scheme() {
+            "smtps" => Security::Tls,
+            _ if matches!(host.as_str(), "localhost" | "127.0.0.1") => Security::None,
+            _ => Security::StartTls,
+        };
+        let user = percent_encoding::percent_decode_str(url.username()).decode_utf8_lossy().into_owned();
+        if user.is_empty() != password.is_empty() {
+            self.wrong("MAIL_PASSWORD", "the user in MAIL_SMTP and the password belong together");
+        }
+        let from = from?;
+        let smtp = Smtp {
+            host,
+            port: url.port().unwrap_or(security.usual_port()),
+            security,
+            login: (!user.is_empty()).then(|| (user, Secret::new(password))),
+            domain: from.email.domain().to_owned(),
+            password_in: "MAIL_PASSWORD",
+        };
+        Some(Mail { smtp, from })
+    }
+
     fn lead_table(&mut self) -> Option<LeadTable> {
         let (connection, name) = (self.text("LEAD_TABLE_CONNECTION"), self.text("LEAD_TABLE_NAME"));
         let plain = name.len() >= 3 && name.len() <= 63 && name.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -249,6 +291,7 @@ impl Settings {
         let people = reader.marketplace(cloud);
         let managed_apps = reader.managed_apps(cloud);
         let analytics = reader.analytics();
+        let mail = reader.mail();
         let lead_table = reader.lead_table();
         let lead_retention_days: Option<u32> = reader.parsed("LEAD_RETENTION_DAYS", "a number of days");
         let origins = reader.text("CORS_ALLOWED_ORIGINS");
@@ -299,6 +342,7 @@ impl Settings {
             sign_in,
             managed_apps,
             analytics,
+            mail,
             lead_retention_days: lead_retention_days.unwrap_or_default(),
             lead_table,
             entra_authority,

@@ -160,6 +160,18 @@ pub const TABLE: &[Group] = &[
         ],
     },
     Group {
+        title: "Mail",
+        settings: &[
+            setting(
+                "MAIL_SMTP",
+                "",
+                "The server by which exports of analytics are mailed: `smtp://user@mail.example.com:587` (STARTTLS, never without), `smtps://user@mail.example.com` (TLS), or `smtp://localhost`. Empty: no mail is sent.",
+            ),
+            setting("MAIL_FROM", "", "Who sends them, such as `Analytics <analytics@example.com>`."),
+            secret("MAIL_PASSWORD", "Password of the user in MAIL_SMTP."),
+        ],
+    },
+    Group {
         title: "Metering",
         settings: &[
             secret(

@@ -1,23 +1,20 @@
 //! Mail to the publisher's people, by SMTP. The message's id is made of the lead's id and revision, so that a repeat can
 //! be recognised; what people wrote is encoded in headers and escaped in HTML.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
+use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use minijinja::HtmlEscape;
 
-use super::answer::{Caller, PATIENCE, later};
+use super::answer::{Caller, later};
 use super::configured::Tools;
 use super::entry::Entry;
 use super::mapping::{Mapping, cut, line};
 use super::{DO_NOT_CONTACT, DeliveryError, Destination, Receipt};
-use crate::foundation::secret::Secret;
+use crate::foundation::smtp::{Security, Smtp, SmtpError};
 use crate::leads::model::lead::Lead;
 
 const SYSTEM: &str = "The mail server";
@@ -40,25 +37,10 @@ const DEFAULT: &[(&str, &str)] = &[
 ];
 /// Of a subject; what is longer nobody reads.
 const MOST_SUBJECT: usize = 200;
-/// From the connection to the last word; each word has [`PATIENCE`].
-const WHOLE: Duration = Duration::from_secs(60);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Security {
-    /// From the first byte.
-    Tls,
-    /// From the greeting on, never without.
-    StartTls,
-    /// On this machine only.
-    None,
-}
 
 #[derive(Debug)]
 pub(super) struct Email {
-    host: String,
-    port: u16,
-    security: Security,
-    login: Option<(String, Secret)>,
+    smtp: Smtp,
     from: Option<Mailbox>,
     to: Vec<Mailbox>,
     caller: Caller,
@@ -82,25 +64,23 @@ impl Email {
                 Security::StartTls
             }
         };
-        let port = entry.number("port").unwrap_or(match security {
-            Security::Tls => 465,
-            Security::StartTls => 587,
-            Security::None => 25,
-        });
+        let port = entry.number("port").unwrap_or(security.usual_port());
         let user = entry.optional("user");
         let key = entry.optional("key").map(|name| entry.named_key(&name));
         if user.is_some() != key.is_some() {
             entry.wrong("user", "user and key belong together");
         }
         let from = entry.text("from", "an address such as Leads <leads@example.com>");
-        let from = from.parse().map_err(|_| entry.wrong("from", "is no mail address")).ok();
+        let from: Option<Mailbox> = from.parse().map_err(|_| entry.wrong("from", "is no mail address")).ok();
         let texts = entry.list("to");
         let to: Vec<Mailbox> = texts.iter().filter_map(|text| text.parse().ok()).collect();
         if to.is_empty() || to.len() != texts.len() {
             entry.wrong("to", "expected a list of mail addresses");
         }
         let caller = tools.caller(SYSTEM);
-        Self { host, port, security, login: user.zip(key), from, to, caller, mapping: entry.mapping(DEFAULT) }
+        let domain = from.as_ref().map_or("localhost", |from| from.email.domain()).to_owned();
+        let smtp = Smtp { host, port, security, login: user.zip(key), domain, password_in: "LEAD_KEYS" };
+        Self { smtp, from, to, caller, mapping: entry.mapping(DEFAULT) }
     }
 
     fn message(&self, lead: &Lead) -> Option<Message> {
@@ -124,24 +104,6 @@ impl Email {
         let parts = MultiPart::alternative().boundary(format!("{}.{}", lead.id, lead.revision));
         let parts = parts.singlepart(SinglePart::plain(words.plain())).singlepart(SinglePart::html(words.html()));
         message.multipart(parts).ok()
-    }
-
-    fn transport(&self) -> Result<AsyncSmtpTransport<Tokio1Executor>, lettre::transport::smtp::Error> {
-        let tls = match self.security {
-            Security::None => Tls::None,
-            Security::StartTls => Tls::Required(TlsParameters::new(self.host.clone())?),
-            Security::Tls => Tls::Wrapper(TlsParameters::new(self.host.clone())?),
-        };
-        let domain = self.from.as_ref().map_or("localhost", |from| from.email.domain());
-        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(self.host.clone())
-            .port(self.port)
-            .tls(tls)
-            .hello_name(ClientId::Domain(domain.to_owned()))
-            .timeout(Some(PATIENCE));
-        if let Some((user, key)) = &self.login {
-            transport = transport.credentials(Credentials::new(user.clone(), key.expose().to_owned()));
-        }
-        Ok(transport.build())
     }
 }
 
@@ -190,27 +152,6 @@ impl Words {
     }
 }
 
-/// What the server's answer means; its words may name the person, so only the code is kept.
-fn meaning(error: &lettre::transport::smtp::Error) -> DeliveryError {
-    let code = error.status().map(|code| code.to_string());
-    let refused = |said: String| DeliveryError::Refused { said };
-    match code {
-        Some(code) if error.is_transient() => later(format!("{SYSTEM} answered {code}")),
-        Some(code) if matches!(code.as_str(), "530" | "534" | "535" | "538") => {
-            refused(format!("{SYSTEM} answered {code}; check user and the key in LEAD_KEYS"))
-        }
-        Some(code) => refused(format!("{SYSTEM} answered {code}; check from and to, and what the user may send")),
-        None if error.is_client() => {
-            refused(format!("{SYSTEM} does not offer the TLS or the sign-in that the settings ask for"))
-        }
-        None if error.is_timeout() => later(format!("{SYSTEM} could not be reached: it took too long")),
-        None if error.is_tls() => {
-            later(format!("{SYSTEM} could not be reached: no TLS came about; check its certificate"))
-        }
-        None => later(format!("{SYSTEM} could not be reached")),
-    }
-}
-
 #[async_trait]
 impl Destination for Email {
     /// A mail can not be changed, so a lead that changed is another mail in the same conversation.
@@ -218,11 +159,9 @@ impl Destination for Email {
         let Some(message) = self.message(lead) else {
             return Err(DeliveryError::Refused { said: "the mail can not be written; check from and to".to_owned() });
         };
-        let transport = self.transport().map_err(|error| meaning(&error))?;
-        match tokio::time::timeout(WHOLE, transport.send(message)).await {
-            Ok(Ok(_)) => Ok(Receipt::default()),
-            Ok(Err(error)) => Err(meaning(&error)),
-            Err(_) => Err(later(format!("{SYSTEM} could not be reached: it took too long"))),
-        }
+        self.smtp.send(message).await.map(|()| Receipt::default()).map_err(|error| match error {
+            SmtpError::Later(said) | SmtpError::Unreachable(said) => later(said),
+            SmtpError::Refused(said) => DeliveryError::Refused { said },
+        })
     }
 }

@@ -121,6 +121,13 @@ impl Filter {
         if faults.is_empty() { Ok(Self { checks }) } else { Err(faults) }
     }
 
+    /// For rows with the same columns: both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.checks.extend(other.checks);
+        self
+    }
+
     /// Whether a row of canonical cells meets the conditions. A cell that is not there is null.
     pub fn admits(&self, cells: &[&str]) -> bool {
         self.checks.iter().all(|check| check.admits(cells.get(check.place).copied().unwrap_or_default()))
