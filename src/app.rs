@@ -160,7 +160,7 @@ impl App {
                 (
                     Arc::new(AzureRows::new(&account, Arc::clone(&random))),
                     Arc::new(AzureQueues::new(&account)),
-                    Arc::new(AzureBlobs::new(&account)),
+                    Arc::new(AzureBlobs::new(&account, Arc::clone(&random))),
                 )
             }
         };

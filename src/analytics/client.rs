@@ -25,6 +25,8 @@ const INTERVAL_HOURS: i64 = 24;
 const RECURRENCES: i64 = 180;
 /// All but what RFC 3986 leaves alone everywhere.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// Nobody has so many of anything; a service that always answers "more" must not hold us.
+const MOST_PAGES: usize = 100;
 /// Silence in the middle of a file.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -229,7 +231,7 @@ impl AnalyticsClient {
     /// The first rows of a query as Microsoft runs it (4.4); by text, or by a stored query's id.
     pub async fn test_query(&self, query: &str) -> Result<Vec<Map<String, Value>>, ApiError> {
         let path = format!("ScheduledQueries/testQueryResult?exportQuery={}", escaped(query));
-        let body = self.get(&path, Patience::Short).await?.unwrap_or_default();
+        let body = self.get(&path, Patience::Long).await?.unwrap_or_default();
         Ok(items(&body).filter_map(Value::as_object).cloned().collect())
     }
 
@@ -308,7 +310,8 @@ impl AnalyticsClient {
         };
         match response.status() {
             StatusCode::OK => Ok(Download { response, from_start: true }),
-            StatusCode::PARTIAL_CONTENT => Ok(Download { response, from_start: false }),
+            StatusCode::PARTIAL_CONTENT if begins_at(&response, offset) => Ok(Download { response, from_start: false }),
+            StatusCode::PARTIAL_CONTENT => Err(DownloadError::Changed),
             StatusCode::PRECONDITION_FAILED => Err(DownloadError::Changed),
             status @ (StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED) => {
                 Err(DownloadError::Refused(status))
@@ -336,7 +339,8 @@ impl AnalyticsClient {
         let address = format!("{}/{path}", self.base);
         let mut found: Option<Value> = None;
         let mut next = Some(address);
-        while let Some(address) = next.take() {
+        for _ in 0..MOST_PAGES {
+            let Some(address) = next.take() else { break };
             let body = match self.caller.call(patience, || self.caller.http.get(&address)).await {
                 Ok(answer) => answer.body,
                 Err(ApiError::NotFound) => return Ok(found),
@@ -369,6 +373,12 @@ impl AnalyticsClient {
         };
         Ok(self.caller.call(Patience::Rounds, request).await?.body)
     }
+}
+
+/// Whether a part is the one that was asked for.
+fn begins_at(response: &reqwest::Response, offset: u64) -> bool {
+    let range = response.headers().get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
+    range.is_some_and(|range| range.trim().starts_with(&format!("bytes {offset}-")))
 }
 
 fn unreadable(what: &str) -> ApiError {

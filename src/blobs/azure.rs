@@ -1,6 +1,7 @@
 //! Blobs in Azure Blob Storage, as block blobs. Containers are made when first missed.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use azure_core::request_options::{IfMatchCondition, MaxResults, Prefix};
@@ -15,7 +16,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Access, BlobError, BlobInfo, BlobWriter, Blobs, Condition, check_name};
 use crate::foundation::azure_account::{AzureAccount, failure};
+use crate::foundation::rng::Random;
 
+/// Blocks that are not part of a blob yet belong to nobody: each writer's have a mark in front, so that two writers of one
+/// name do not mix. Ids of one blob must have one length.
+const MARK: usize = 16;
 /// Links are valid from a little before now: clocks differ.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
@@ -24,14 +29,15 @@ pub struct AzureBlobs {
     service: BlobServiceClient,
     /// Whether links are signed with the account's key, or with one that Entra lends.
     has_key: bool,
+    random: Arc<dyn Random>,
 }
 
 impl AzureBlobs {
-    pub fn new(account: &AzureAccount) -> Self {
+    pub fn new(account: &AzureAccount, random: Arc<dyn Random>) -> Self {
         let service = ClientBuilder::with_location(account.blobs(), account.credentials())
             .client_options(account.options())
             .blob_service_client();
-        Self { service, has_key: account.has_key() }
+        Self { service, has_key: account.has_key(), random }
     }
 
     /// There may be none yet; somebody else may make it in between, and the next call tells.
@@ -89,6 +95,7 @@ const BLOCK: usize = 8 * 1024 * 1024;
 struct Writer {
     client: BlobClient,
     blob: BlobInfo,
+    mark: String,
     blocks: Vec<BlobBlockType>,
     pieces: BytesMut,
 }
@@ -98,7 +105,7 @@ impl Writer {
         if self.pieces.is_empty() {
             return Ok(());
         }
-        let id = format!("{:08}", self.blocks.len());
+        let id = format!("{}{:08}", self.mark, self.blocks.len());
         self.client.put_block(id.clone(), self.pieces.split().freeze()).await.map_err(translate)?;
         self.blocks.push(BlobBlockType::new_uncommitted(id));
         Ok(())
@@ -152,7 +159,8 @@ impl Blobs for AzureBlobs {
         let client = self.blob(container, name)?;
         self.ensure(container).await?;
         let blob = BlobInfo { name: name.into(), length: 0, content_type: content_type.into(), etag: String::new() };
-        Ok(Box::new(Writer { client, blob, blocks: Vec::new(), pieces: BytesMut::new() }))
+        let mark = self.random.token().chars().take(MARK).collect();
+        Ok(Box::new(Writer { client, blob, mark, blocks: Vec::new(), pieces: BytesMut::new() }))
     }
 
     async fn info(&self, container: &str, name: &str) -> Result<Option<BlobInfo>, BlobError> {

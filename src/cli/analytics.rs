@@ -64,7 +64,7 @@ pub enum AnalyticsCommand {
         #[arg(long)]
         generated: Timestamp,
     },
-    /// Copy the lake (Parquet by dataset and month) into a folder that DuckDB and others read.
+    /// Copy the lake (Parquet by dataset and month) into a new folder that DuckDB and others read.
     Lake { folder: PathBuf },
 }
 
@@ -116,6 +116,11 @@ pub async fn run(command: AnalyticsCommand) -> Result<(), Failure> {
         }
         AnalyticsCommand::Import { dataset, file, generated } => import(&app, dataset, &file, generated).await,
         AnalyticsCommand::Lake { folder } => {
+            // Months that are gone by now would stay in it.
+            if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+                fail(&std::io::Error::other(format!("{} is not empty; name a new folder", folder.display())));
+                return Err(Failure::Misused);
+            }
             let count = lake(&app, &folder).await?;
             say(&format!("{count} files in {}", folder.display()));
             Ok(())
@@ -178,6 +183,10 @@ async fn import(
             Err(error) => Some(Err(error)),
         }
     }));
+    if generated > app.clock.now() + jiff::SignedDuration::from_hours(1) {
+        fail(&std::io::Error::other("--generated lies in the future; no later file could replace these days"));
+        return Err(Failure::Misused);
+    }
     let tsv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("tsv"));
     let execution = analytics::import(app, dataset, generated, tsv, pieces).await.map_err(|error| fail(&error))?;
     for oddity in &execution.oddities {

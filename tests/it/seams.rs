@@ -31,7 +31,7 @@ async fn azure_storage_keeps_every_law() {
     let account = account(&azurite);
     store::contract::all(&AzureRows::new(&account, Arc::new(SystemRandom)), "laws").await;
     queue::contract::all(&AzureQueues::new(&account), "laws").await;
-    blobs::contract::all(&AzureBlobs::new(&account), "laws").await;
+    blobs::contract::all(&AzureBlobs::new(&account, Arc::new(SystemRandom)), "laws").await;
 }
 
 #[tokio::test]

@@ -31,8 +31,10 @@ pub async fn ingest(app: Arc<App>, text: String) -> Result<(), JobError> {
     match message {
         ingest::Message::Dataset(name) => {
             let Some(dataset) = Dataset::find(&name) else { return Ok(()) };
-            pull::collect(&app, dataset).await.map_err(JobError::retry)?;
-            ingest::ingest(&app, dataset).await.map_err(JobError::retry)
+            // What is here already does not wait for Microsoft.
+            let collected = pull::collect(&app, dataset).await;
+            ingest::ingest(&app, dataset).await.map_err(JobError::retry)?;
+            collected.map_err(JobError::retry)
         }
         ingest::Message::Run(id) => now::advance(&app, &id).await.map_err(JobError::retry),
     }

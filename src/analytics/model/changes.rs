@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::datasets::{Dataset, Kind};
 use super::value;
 
-/// Rows that are shown of a day, to see what kind of change it was.
+/// Rows that are shown of a day, to see what kind of change it was; their cells are cut.
 const SHOWN: usize = 10;
+const LONGEST_CELL: usize = 80;
+/// All that is shown of a month fits into a row of the store beside the rest.
+const MOST_SHOWN: usize = 200 * 1024;
 
 /// Of a month, by one execution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +55,24 @@ pub enum RowChangeKind {
     Added,
     Removed,
     Changed,
+}
+
+impl Changes {
+    /// Adds a day, with as many of its rows as there is room for.
+    pub fn add(&mut self, date: String, mut change: DayChange) {
+        let size = |row: &RowChange| -> usize {
+            let key = row.key.iter().map(|(name, cell)| name.len() + cell.len() + 16);
+            let cells = row.cells.iter().map(|(name, before, after)| name.len() + before.len() + after.len() + 16);
+            key.sum::<usize>() + cells.sum::<usize>()
+        };
+        let mut room = MOST_SHOWN.saturating_sub(self.days.values().flat_map(|day| &day.shown).map(size).sum());
+        change.shown.retain(|row| {
+            let fits = size(row) <= room;
+            room = if fits { room - size(row) } else { 0 };
+            fits
+        });
+        self.days.insert(date, change);
+    }
 }
 
 /// Compares two versions of a day. Both have the cells of `columns`.
@@ -151,8 +172,9 @@ fn row_change(
     before: Option<&StringRecord>,
     after: Option<&StringRecord>,
 ) -> RowChange {
-    let cell =
-        |row: Option<&StringRecord>, place: usize| row.and_then(|row| row.get(place)).unwrap_or_default().to_owned();
+    let cell = |row: Option<&StringRecord>, place: usize| {
+        row.and_then(|row| row.get(place)).unwrap_or_default().chars().take(LONGEST_CELL).collect::<String>()
+    };
     let either = after.or(before);
     RowChange {
         key: key_places

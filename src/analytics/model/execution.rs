@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::datasets::Reach;
+use super::month::UNDATED;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
@@ -83,12 +84,10 @@ pub struct Execution {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Covers {
+    /// All that Microsoft has: from its first date on.
     Everything,
     /// These dates, both included.
-    Dates {
-        from: Date,
-        to: Date,
-    },
+    Dates { from: Date, to: Date },
     /// From its first date to its last: where exactly a span begins is not documented (analytics contract 8.2).
     ItsDates,
 }
@@ -124,6 +123,18 @@ impl Execution {
             outdated: Vec::new(),
             finished: None,
             released_by: None,
+        }
+    }
+
+    /// Whether its file can say anything about a date; [`Covers::ItsDates`] is about dates that only the file tells.
+    pub fn speaks_for(&self, date: &str) -> bool {
+        match self.covers {
+            Covers::Everything => true,
+            Covers::Dates { from, to } => {
+                date != UNDATED && date >= from.to_string().as_str() && date <= to.to_string().as_str()
+            }
+            // Part of the rows without a date would take the place of all of them.
+            Covers::ItsDates => date != UNDATED,
         }
     }
 

@@ -1,10 +1,14 @@
 //! Reads a report's file: columns by name, cells in their canonical form, rows by day. Comma- or tab-separated, with or without
 //! a byte-order mark, with any line ends (analytics contract 9). It holds a bounded part of the file at a time.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
 use std::io::Read;
+use std::rc::Rc;
 
 use csv::{ByteRecord, StringRecord};
+use jiff::civil::Date;
 
 use super::datasets::{Dataset, Kind};
 use super::month::{RowsHash, UNDATED};
@@ -15,6 +19,9 @@ use super::value::{self, Read as Judged};
 const HELD: usize = 48 * 1024 * 1024;
 /// Oddities that are told.
 const TOLD: usize = 20;
+const EARLIEST: Date = jiff::civil::date(2010, 1, 1);
+/// A row that is read for so long has no end.
+const LONGEST_ROW: u64 = 8 * 1024 * 1024;
 /// A mask over what is protected.
 const MASK: &str = "****";
 
@@ -85,16 +92,18 @@ struct Place {
     kind: Kind,
 }
 
-/// Reads it whole. `asked`: the columns that were asked for. `wanted`: which days are handed to `part`.
+/// Reads it whole. `latest`: a date behind it is none. `asked`: the columns that were asked for. `wanted`: which days are handed to `part`.
 pub fn read(
     dataset: &'static Dataset,
     file: impl Read,
     tsv: bool,
+    latest: Date,
     asked: &[String],
     wanted: &dyn Fn(&str) -> bool,
     part: &mut dyn FnMut(Part) -> Result<(), String>,
 ) -> Result<Contents, Unusable> {
-    let mut file = Counted { file, quotes: 0, begun: false };
+    let since = Rc::new(Cell::new(0));
+    let mut file = Counted { file, quotes: 0, begun: false, last: b'\n', since: Rc::clone(&since) };
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(if tsv { b'\t' } else { b',' })
         .buffer_capacity(256 * 1024)
@@ -111,7 +120,7 @@ pub fn read(
     }
     let head = places.iter().map(|place| place.name).collect::<Vec<_>>().join(",");
     let mut days: HashMap<String, Open> = HashMap::new();
-    let mut held = 0;
+    let mut held = 0_usize;
     let (mut record, mut cells, mut line) = (StringRecord::new(), Vec::<(usize, usize)>::new(), Vec::new());
     let mut text = String::new();
     let mut odd = Oddities::default();
@@ -125,6 +134,7 @@ pub fn read(
             Err(error) => return Err(damaged(&error)),
         }
         contents.rows += 1;
+        since.set(0);
         text.clear();
         cells.clear();
         for place in &places {
@@ -137,7 +147,13 @@ pub fn read(
         }
         let cell = |at: &(usize, usize)| &text[at.0..at.1];
         let day = dated.iter().map(|place| day_of(cell(&cells[*place]))).find(|day| *day != UNDATED).unwrap_or(UNDATED);
+        // Seen before, or a date that can be.
+        let day = if days.contains_key(day) || plausible(day, latest) { day } else { UNDATED };
         line.clear();
+        if cells.len() == 1 && cell(&cells[0]).is_empty() {
+            // An empty line would be no row.
+            line.extend_from_slice(b"\"\"");
+        }
         for (index, at) in cells.iter().enumerate() {
             if index > 0 {
                 line.push(b',');
@@ -154,11 +170,18 @@ pub fn read(
         if !open.wanted {
             continue;
         }
+        if line.len() > MOST_TEXT {
+            return Err(Unusable::Damaged(format!("row {} has more than {} KiB", contents.rows, MOST_TEXT / 1024)));
+        }
+        if open.rows > 0 && open.text.len() + line.len() > MOST_TEXT {
+            held = held.saturating_sub(open.text.len());
+            hand_on(part, day, open)?;
+        }
         open.begin(&head);
         open.rows += 1;
         open.text.extend_from_slice(&line);
         held += line.len();
-        if open.rows >= MOST_ROWS || open.text.len() >= MOST_TEXT {
+        if open.rows >= MOST_ROWS {
             held = held.saturating_sub(open.text.len());
             hand_on(part, day, open)?;
         } else if held > HELD {
@@ -173,6 +196,10 @@ pub fn read(
                 hand_on(part, day, open)?;
             }
         }
+    }
+    // A value without quotes and a line end may be cut off. Real files quote every value (analytics contract 9).
+    if !matches!(file.last, b'\n' | b'\r' | b'"' | b',' | b'\t') {
+        return Err(Unusable::Damaged("the last row has no end".into()));
     }
     if file.quotes % 2 == 1 {
         return Err(Unusable::Damaged("a quoted text does not end".into()));
@@ -197,6 +224,10 @@ fn hand_on(part: &mut dyn FnMut(Part) -> Result<(), String>, day: &str, open: &m
 
 fn damaged(error: &csv::Error) -> Unusable {
     match error.kind() {
+        // What unpacks wrongly, or has no end, is the file's own fault.
+        csv::ErrorKind::Io(error) if matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof) => {
+            Unusable::Damaged(error.to_string())
+        }
         csv::ErrorKind::Io(error) => Unusable::Unread(error.to_string()),
         csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
             let line = pos.as_ref().map_or(0, csv::Position::line);
@@ -249,6 +280,12 @@ fn day_of(cell: &str) -> &str {
     if date.len() == 10 && digits { date } else { UNDATED }
 }
 
+/// A date that exists, after Microsoft's marketplace began and not behind the file's own time: any other is a slip, and must not
+/// widen what a file is about.
+fn plausible(day: &str, latest: Date) -> bool {
+    day != UNDATED && day.parse::<Date>().is_ok_and(|date| date >= EARLIEST && date <= latest)
+}
+
 /// One cell of our own CSV (RFC 4180), read back by the same library.
 fn quote(cell: &str, line: &mut Vec<u8>) {
     if !cell.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
@@ -293,6 +330,9 @@ struct Counted<R> {
     file: R,
     quotes: u64,
     begun: bool,
+    last: u8,
+    /// Bytes since the last row.
+    since: Rc<Cell<u64>>,
 }
 
 impl<R: Read> Read for Counted<R> {
@@ -315,6 +355,13 @@ impl<R: Read> Read for Counted<R> {
                 }
             }
         }
+        if read > 0 {
+            self.last = buffer[read - 1];
+        }
+        self.since.set(self.since.get() + read as u64);
+        if self.since.get() > LONGEST_ROW {
+            return Err(std::io::Error::new(InvalidData, "a row has no end within 8 MiB"));
+        }
         self.quotes += buffer[..read].iter().map(|byte| u64::from(*byte == b'"')).sum::<u64>();
         Ok(read)
     }
@@ -324,13 +371,16 @@ impl<R: Read> Read for Counted<R> {
 mod tests {
     use super::*;
 
+    const LATEST: Date = jiff::civil::date(2026, 3, 2);
+
     fn all(text: &[u8], tsv: bool) -> Result<(Contents, Vec<(String, String)>), Unusable> {
         let usage = Dataset::find("usage").unwrap();
         let mut parts = Vec::new();
-        let contents = read(usage, text, tsv, &["UsageDate".into(), "PriceCC".into()], &|_| true, &mut |part| {
-            parts.push((part.day, String::from_utf8(part.text).unwrap()));
-            Ok(())
-        })?;
+        let contents =
+            read(usage, text, tsv, LATEST, &["UsageDate".into(), "PriceCC".into()], &|_| true, &mut |part| {
+                parts.push((part.day, String::from_utf8(part.text).unwrap()));
+                Ok(())
+            })?;
         Ok((contents, parts))
     }
 
@@ -371,7 +421,11 @@ mod tests {
             ("Colour,Shape\nred,round\n", Unusable::OtherColumns("Colour, Shape".into())),
             ("PlanId\ngold\n", Unusable::NoDate("UsageDate".into())),
             ("UsageDate,PlanId\n2026-02-11\n", Unusable::Damaged("line 2 has 1 fields instead of 2".into())),
-            ("UsageDate,PlanId\n2026-02-11,\"go", Unusable::Damaged("a quoted text does not end".into())),
+            ("UsageDate,PlanId\n2026-02-11,\"go\n", Unusable::Damaged("a quoted text does not end".into())),
+            (
+                "UsageDate,PriceCC\n2026-02-11,2012.75\n2026-02-11,20",
+                Unusable::Damaged("the last row has no end".into()),
+            ),
         ] {
             assert_eq!(all(text.as_bytes(), false).unwrap_err(), expected, "{text:?}");
         }
@@ -384,5 +438,35 @@ mod tests {
         let (contents, _) = all(b"UsageDate,PlanId\n,gold\nsoon,silver\n", false).unwrap();
         assert_eq!(contents.days[UNDATED].0, 2);
         assert_eq!(contents.oddities, ["UsageDate: 1 cells can not be read, such as \"soon\""]);
+    }
+
+    #[test]
+    fn a_date_that_can_not_be_widens_nothing() {
+        let text = b"UsageDate,PlanId\n0001-01-01,a\n2026-13-45,b\n2026-03-09,c\n2026-02-11,d\n";
+        let (contents, _) = all(text, false).unwrap();
+        let days: Vec<_> = contents.days.into_iter().map(|(day, (rows, _))| (day, rows)).collect();
+        assert_eq!(days, [("2026-02-11".to_owned(), 1), (UNDATED.to_owned(), 3)]);
+    }
+
+    #[test]
+    fn a_row_without_an_end_is_not_held_in_memory() {
+        let mut text = b"UsageDate,PlanId\n2026-02-11,\"".to_vec();
+        text.resize(9 * 1024 * 1024, b'x');
+        assert!(matches!(all(&text, false).unwrap_err(), Unusable::Damaged(why) if why.contains("8 MiB")));
+        text.truncate(500 * 1024);
+        text.extend_from_slice(b"\"\n");
+        assert!(matches!(all(&text, false).unwrap_err(), Unusable::Damaged(why) if why.contains("KiB")));
+    }
+
+    #[test]
+    fn one_empty_cell_is_a_row_all_the_same() {
+        let insights = Dataset::find("customer").unwrap();
+        let mut rows = 0;
+        read(insights, &b"DateAcquired\n2026-02-11\n\"\"\n"[..], false, LATEST, &[], &|_| true, &mut |part| {
+            rows += csv::Reader::from_reader(&part.text[..]).records().count();
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(rows, 2);
     }
 }

@@ -49,6 +49,9 @@ pub struct Run {
     pub query_id: Option<String>,
     pub file: Option<Raw>,
     pub finished: Option<Timestamp>,
+    /// When it was last looked at.
+    #[serde(default)]
+    pub looked: Option<Timestamp>,
 }
 
 impl Run {

@@ -79,6 +79,9 @@ pub struct Schedule {
     pub backfill: Option<OurReport>,
     /// The query whose columns were fetched over everything.
     pub backfilled: Option<String>,
+    /// The run over everything is not tried again before.
+    #[serde(default)]
+    pub not_before: Option<Timestamp>,
     #[serde(default)]
     pub backfilled_at: Option<Timestamp>,
     /// When the newest file was made.

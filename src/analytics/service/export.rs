@@ -67,7 +67,12 @@ pub fn object(columns: &[(String, Kind)], row: &StringRecord, out: &mut Vec<u8>)
         let bare = match kind {
             _ if cell.is_empty() => Some("null"),
             // Canonical decimals are JSON's numbers.
-            Kind::Integer | Kind::Decimal => value::number(cell).is_some().then_some(cell),
+            Kind::Integer | Kind::Decimal => {
+                // What could not be read stands as it came.
+                let mut read = String::new();
+                let fine = value::canonical(*kind, cell, &mut read) == value::Read::Fine && read == cell;
+                fine.then_some(cell)
+            }
             Kind::Boolean => matches!(cell, "true" | "false").then_some(cell),
             Kind::Text | Kind::Date | Kind::Timestamp => None,
         };

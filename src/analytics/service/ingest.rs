@@ -5,11 +5,12 @@
 //! leaves pieces that the next try writes again, letter for letter. Days that have not changed are not written, and a file that
 //! is older than what is held of a day does not touch it. Then the files of the lake follow.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ToSpan as _};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -37,8 +38,11 @@ const WAITING: usize = 16;
 const AT_ONCE: usize = 8;
 /// Rows of a day in two versions that are compared one by one.
 const COMPARED: u64 = 100_000;
+const COMPARED_PIECES: u32 = 60;
 /// A file with fewer than half of the rows that were held is not believed, once there were as many as this.
 const ENOUGH: u64 = 20;
+/// A file that could not be fetched for so long; a newer one has come by then.
+const GIVEN_UP: SignedDuration = SignedDuration::from_hours(48);
 /// Versions that were replaced stay for whoever is still reading them.
 const READ_OUT: SignedDuration = SignedDuration::from_hours(1);
 /// Raw files, and what became of them, for so long.
@@ -65,13 +69,63 @@ pub async fn ingest(app: &Arc<App>, dataset: &'static Dataset) -> Result<(), Ana
     // One at a time here; what comes meanwhile is found by the round that is going on, or by the next timer.
     let Ok(_turn) = app.analytics_turns.of(dataset.name).try_lock_owned() else { return Ok(()) };
     tidy(app, dataset).await?;
+    let mut passed: HashSet<String> = HashSet::new();
+    let mut first = None;
     loop {
         let all = repo::executions(app, dataset.name).await?;
-        let Some((execution, etag)) = all.into_iter().find(|(execution, _)| execution.is_open()) else { return Ok(()) };
-        if !step(app, dataset, execution, etag).await? {
-            return Ok(());
+        let next = all.into_iter().find(|(execution, _)| execution.is_open() && !passed.contains(&execution.id));
+        let Some((execution, etag)) = next else { break };
+        // One that does not go on must not hold up those behind it: an older file changes no newer day.
+        let (id, found) = (execution.id.clone(), execution.clone());
+        match step(app, dataset, execution, etag).await {
+            Ok(true) => {}
+            Ok(false) => {
+                passed.insert(id);
+                give_up(app, &found, "Microsoft gave no link to its file").await?;
+            }
+            Err(error) => {
+                tracing::warn!(dataset = dataset.name, execution = id, %error, "a report's file could not be taken in");
+                passed.insert(id);
+                if never(&error) || !give_up(app, &found, &error.to_string()).await? {
+                    first = first.or(Some(error));
+                }
+            }
         }
     }
+    match first {
+        Some(error) if never(&error) => {
+            let all = repo::executions(app, dataset.name).await?;
+            for (mut execution, etag) in all {
+                if execution.state == State::Fetched && passed.contains(&execution.id) {
+                    fail(app, &mut execution, error.to_string());
+                    kept(repo::save_execution(app, &execution, etag).await)?;
+                }
+            }
+            Ok(())
+        }
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// Trying again does not help.
+fn never(error: &AnalyticsError) -> bool {
+    use StoreError::{Corrupt, InvalidKey, TooLarge};
+    matches!(error, AnalyticsError::Damaged(_) | AnalyticsError::Store(TooLarge { .. } | InvalidKey(_) | Corrupt(_)))
+}
+
+/// Ends an execution whose file could not be had for too long; `false`: it is tried again.
+async fn give_up(app: &App, execution: &Execution, why: &str) -> Result<bool, AnalyticsError> {
+    let waited = app.clock.now().duration_since(execution.found);
+    if execution.state != State::Found || waited < GIVEN_UP {
+        return Ok(false);
+    }
+    let Some((mut now, etag)) = repo::execution(app, execution).await? else { return Ok(true) };
+    if now.state == State::Found {
+        fail(app, &mut now, why.to_owned());
+        kept(repo::save_execution(app, &now, etag).await)?;
+    }
+    Ok(true)
 }
 
 /// One step of one execution; `false`: nothing can be done at the moment.
@@ -136,22 +190,34 @@ async fn take_in(
     mut execution: Execution,
     etag: Etag,
 ) -> Result<bool, AnalyticsError> {
+    let newer = newer(app, dataset, &execution).await?;
     let held = repo::months(&*app.rows, dataset.name, None).await?;
     let known: HashMap<&str, &Day> =
         held.values().flat_map(|(month, _)| month.days.iter().map(|(date, day)| (date.as_str(), day))).collect();
-    // Where nothing is held, everything is written at the first reading. Else the first one tells what has changed.
-    let first = if known.is_empty() { Wanted::Everything } else { Wanted::Nothing };
+    // Where nothing is held, and the file speaks for all that it has, everything is written at the first reading. Else the first one tells what has changed.
+    let plain = !matches!(execution.covers, Covers::Dates { .. }) && newer.is_empty();
+    let first = if known.is_empty() && plain { Wanted::Everything } else { Wanted::Nothing };
     let mut read = match through(app, dataset, &execution, first).await? {
         Ok(read) => read,
-        Err(Unusable::Unread(why)) => return Err(AnalyticsError::Worker(why)),
-        Err(unusable) => {
+        Err((Unusable::Unread(why), _)) => return Err(AnalyticsError::Worker(why)),
+        Err((unusable, written)) => {
             fail(app, &mut execution, unusable.to_string());
+            // Removed later, and only if nobody else has put them in force.
+            execution.outdated = written;
             return kept(repo::save_execution(app, &execution, etag).await);
         }
     };
     execution.rows = read.contents.rows;
     execution.oddities = oddities(&read.contents);
-    execution.dates = read.contents.days.keys().next().cloned().zip(read.contents.days.keys().next_back().cloned());
+    let dated = || read.contents.days.keys().filter(|date| date.as_str() != UNDATED);
+    execution.dates = dated().next().cloned().zip(dated().next_back().cloned());
+    let elsewhere: u64 =
+        read.contents.days.iter().filter(|(date, _)| !execution.speaks_for(date)).map(|(_, (rows, _))| rows).sum();
+    if elsewhere > 0 {
+        execution
+            .oddities
+            .push(format!("{elsewhere} rows lie outside the dates that the file is about, and were left out"));
+    }
     if execution.released_by.is_none()
         && let Some(why) = suspicion(&execution, &held, &read.contents)
     {
@@ -159,18 +225,19 @@ async fn take_in(
         execution.state = State::Held { why };
         return kept(repo::save_execution(app, &execution, etag).await);
     }
-    if !known.is_empty() {
+    if !known.is_empty() || !plain {
         let changed: BTreeSet<String> = read
             .contents
             .days
             .iter()
+            .filter(|(date, _)| execution.speaks_for(date) && !overtaken(&newer, date))
             .filter(|(date, (_, hash))| known.get(date.as_str()).is_none_or(|day| replaces(&execution, hash, day)))
             .map(|(date, _)| date.clone())
             .collect();
         if !changed.is_empty() {
             match through(app, dataset, &execution, Wanted::Days(changed)).await? {
                 Ok(second) => read.pieces = second.pieces,
-                Err(error) => return Err(AnalyticsError::Worker(error.to_string())),
+                Err((error, _)) => return Err(AnalyticsError::Worker(error.to_string())),
             }
         }
     }
@@ -178,7 +245,8 @@ async fn take_in(
 }
 
 fn oddities(contents: &Contents) -> Vec<String> {
-    let list = |names: &[String]| names.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
+    let clipped = |name: &String| name.chars().take(60).collect::<String>();
+    let list = |names: &[String]| names.iter().take(20).map(clipped).collect::<Vec<_>>().join(", ");
     let mut told = contents.oddities.clone();
     if contents.rows == 0 {
         told.push("the file has no rows".to_owned());
@@ -195,11 +263,15 @@ fn oddities(contents: &Contents) -> Vec<String> {
 /// Why a file is not to be believed without a person: it would take away most of what is held.
 fn suspicion(execution: &Execution, held: &BTreeMap<String, (Month, Etag)>, contents: &Contents) -> Option<String> {
     let covered = covered(execution, contents);
-    let days = held.values().flat_map(|(month, _)| &month.days);
+    let days = held.values().flat_map(|(month, _)| &month.days).filter(|(date, _)| *date != UNDATED);
+    let dated: u64 = contents.days.iter().filter(|(date, _)| *date != UNDATED).map(|(_, (rows, _))| rows).sum();
+    if contents.rows >= ENOUGH && dated < contents.rows / 2 && days.clone().any(|(_, day)| day.rows > 0) {
+        return Some(format!("of {} rows only {dated} have a date that can be read", contents.rows));
+    }
     let rows: u64 =
         days.filter(|(date, day)| covered(date) && day.generated <= execution.generated).map(|(_, day)| day.rows).sum();
-    let few = contents.rows == 0 && rows > 0 || rows >= ENOUGH && contents.rows < rows / 2;
-    few.then(|| format!("the file has {} rows where {rows} are held for the same dates", contents.rows))
+    let few = dated == 0 && rows > 0 || rows >= ENOUGH && dated < rows / 2;
+    few.then(|| format!("the file has {dated} rows where {rows} are held for the same dates"))
 }
 
 /// Whether a file speaks for a date.
@@ -207,11 +279,13 @@ fn covered<'a>(execution: &'a Execution, contents: &'a Contents) -> impl Fn(&str
     let dated = || contents.days.keys().filter(|date| date.as_str() != UNDATED);
     let (first, last) = (dated().next(), dated().next_back());
     move |date| match execution.covers {
-        Covers::Everything => true,
-        Covers::Dates { from, to } => date >= from.to_string().as_str() && date <= to.to_string().as_str(),
+        Covers::Dates { .. } => execution.speaks_for(date),
+        // What lies before its first date Microsoft may have forgotten; we keep it.
+        Covers::Everything => first.is_some_and(|first| date == UNDATED || date >= first.as_str()),
         Covers::ItsDates => {
-            contents.days.contains_key(date)
-                || first.is_some_and(|first| date >= first.as_str()) && last.is_some_and(|last| date <= last.as_str())
+            date != UNDATED
+                && first.is_some_and(|first| date >= first.as_str())
+                && last.is_some_and(|last| date <= last.as_str())
         }
     }
 }
@@ -239,13 +313,14 @@ async fn through(
     dataset: &'static Dataset,
     execution: &Execution,
     wanted: Wanted,
-) -> Result<Result<Through, Unusable>, AnalyticsError> {
+) -> Result<Result<Through, (Unusable, Vec<(String, String)>)>, AnalyticsError> {
     let Some(raw) = execution.raw.clone() else {
-        return Ok(Err(Unusable::Unread("the execution names no file".into())));
+        return Ok(Err((Unusable::Unread("the execution names no file".into()), Vec::new())));
     };
     let asked = repo::schedule(app, dataset.name).await?.map(|(schedule, _)| schedule.columns()).unwrap_or_default();
     let (sender, mut parts) = mpsc::channel::<Part>(WAITING);
     let (blobs, runtime, tsv) = (Arc::clone(&app.blobs), Handle::current(), execution.tsv);
+    let latest = execution.generated.to_zoned(TimeZone::UTC).date().saturating_add(2.days());
     let reading = tokio::task::spawn_blocking(move || {
         let file = file::open(blobs, runtime, &raw);
         let is_wanted = |date: &str| match &wanted {
@@ -253,7 +328,7 @@ async fn through(
             Wanted::Nothing => false,
             Wanted::Days(days) => days.contains(date),
         };
-        report::read(dataset, file, tsv, &asked, &is_wanted, &mut |part| {
+        report::read(dataset, file, tsv, latest, &asked, &is_wanted, &mut |part| {
             sender.blocking_send(part).map_err(|_| "the writer has ended".to_owned())
         })
     });
@@ -279,12 +354,7 @@ async fn through(
     let contents = reading.await.map_err(|error| AnalyticsError::Worker(error.to_string()))?;
     match contents {
         Ok(contents) => Ok(Ok(Through { contents, pieces })),
-        Err(unusable) => {
-            for day in pieces.keys() {
-                repo::remove_pieces(app, dataset.name, day, &version).await?;
-            }
-            Ok(Err(unusable))
-        }
+        Err(unusable) => Ok(Err((unusable, pieces.into_keys().map(|day| (day, version.clone())).collect()))),
     }
 }
 
@@ -296,13 +366,32 @@ struct Plan {
     new: u32,
 }
 
-fn plan(execution: &Execution, held: BTreeMap<String, (Month, Etag)>, read: &Through) -> Plan {
+/// Files in force that Microsoft made later: what they speak for is not changed by an older one.
+async fn newer(app: &App, dataset: &Dataset, execution: &Execution) -> Result<Vec<Execution>, AnalyticsError> {
+    let all = repo::executions(app, dataset.name).await?.into_iter().map(|(other, _)| other);
+    let in_force = |other: &Execution| matches!(other.state, State::Switched | State::Done);
+    Ok(all.filter(|other| in_force(other) && other.generated > execution.generated).collect())
+}
+
+fn overtaken(newer: &[Execution], date: &str) -> bool {
+    newer.iter().any(|other| match (other.covers, &other.dates) {
+        (Covers::ItsDates, Some((first, last))) => date >= first.as_str() && date <= last.as_str(),
+        (Covers::Everything, Some((first, _))) => date == UNDATED || date >= first.as_str(),
+        (Covers::ItsDates | Covers::Everything, None) => false,
+        (Covers::Dates { .. }, _) => other.speaks_for(date),
+    })
+}
+
+fn plan(execution: &Execution, held: BTreeMap<String, (Month, Etag)>, newer: &[Execution], read: &Through) -> Plan {
     let covered = covered(execution, &read.contents);
     let mut plan = Plan { months: Vec::new(), replaced: Vec::new(), new: 0 };
     let mut months: BTreeMap<String, (Month, Option<Etag>)> =
         held.into_iter().map(|(name, (month, etag))| (name, (month, Some(etag)))).collect();
     let mut touched = BTreeSet::new();
     for (date, (rows, hash)) in &read.contents.days {
+        if !execution.speaks_for(date) || overtaken(newer, date) {
+            continue;
+        }
         let name = month_of(date);
         let (month, _) = months.entry(name.to_owned()).or_default();
         let day = Day {
@@ -326,7 +415,10 @@ fn plan(execution: &Execution, held: BTreeMap<String, (Month, Etag)>, read: &Thr
             .days
             .iter()
             .filter(|(date, day)| {
-                !read.contents.days.contains_key(*date) && covered(date) && day.generated <= execution.generated
+                !read.contents.days.contains_key(*date)
+                    && covered(date)
+                    && day.generated <= execution.generated
+                    && !overtaken(newer, date)
             })
             .map(|(date, _)| date.clone())
             .collect();
@@ -351,7 +443,8 @@ async fn put_in_force(
 ) -> Result<bool, AnalyticsError> {
     for _ in 0..ROUNDS {
         let held = repo::months(&*app.rows, dataset.name, None).await?;
-        let plan = plan(&execution, held, read);
+        let newer = newer(app, dataset, &execution).await?;
+        let plan = plan(&execution, held, &newer, read);
         // A day that changed meanwhile in another way was not written: the whole reading begins again.
         let unwritten = plan
             .months
@@ -398,7 +491,7 @@ async fn tell(
             month,
             days: BTreeMap::new(),
         });
-        changes.days.insert(date.clone(), change);
+        changes.add(date.clone(), change);
     }
     for changes in months.values() {
         repo::save_changes(app, dataset.name, changes).await?;
@@ -414,7 +507,8 @@ async fn compare(
     new: Option<&Day>,
 ) -> Result<DayChange, AnalyticsError> {
     let rows = (old.rows, new.map_or(0, |new| new.rows));
-    if rows.0 + rows.1 > COMPARED {
+    let pieces = old.pieces + new.map_or(0, |new| new.pieces);
+    if rows.0 + rows.1 > COMPARED || pieces > COMPARED_PIECES {
         return Ok(DayChange { before: old.execution.clone(), rows, counted_only: true, ..DayChange::default() });
     }
     // The last two are ours and differ with every execution.

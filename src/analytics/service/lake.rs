@@ -38,6 +38,7 @@ pub const SCALE: u32 = 10;
 const PRECISION: i32 = 38;
 /// Rows of a row group: what is held at a time.
 const GROUP: usize = 20_000;
+const GROUP_BYTES: usize = 16 * 1024 * 1024;
 const ROUNDS: usize = 8;
 /// Pieces that are read together.
 const TOGETHER: u32 = 4;
@@ -49,10 +50,12 @@ pub fn blob_name(dataset: &str, month: &str) -> String {
 
 /// Makes the month's file unless it is as it should be. A month without rows has none.
 pub async fn write_month(app: &Arc<App>, dataset: &'static Dataset, name: &str) -> Result<(), AnalyticsError> {
+    let mut overtaken = false;
     for _ in 0..ROUNDS {
         let Some((mut month, etag)) = repo::month(&*app.rows, dataset.name, name).await? else { return Ok(()) };
         let stamp = month.stamp();
-        if month.lake == stamp {
+        // Whoever was overtaken may have put an older file over the newer one, and makes it again.
+        if month.lake == stamp && !overtaken {
             return Ok(());
         }
         if month.days.is_empty() {
@@ -71,7 +74,7 @@ pub async fn write_month(app: &Arc<App>, dataset: &'static Dataset, name: &str) 
         match repo::save_month(app, dataset.name, name, &month, etag).await {
             Ok(()) => return Ok(()),
             // The days have changed meanwhile; a file of before may have come to lie over a newer one.
-            Err(StoreError::Precondition) => {}
+            Err(StoreError::Precondition) => overtaken = true,
             Err(error) => return Err(error.into()),
         }
     }
@@ -119,7 +122,7 @@ fn write(
     let out = Out { runtime: runtime.clone(), blob, held: Vec::new() };
     let mut file = SerializedFileWriter::new(out, Arc::new(schema), Arc::new(properties))?;
     let mut group: Vec<Column> = columns.iter().map(|(_, kind)| Column::new(*kind)).collect();
-    let mut rows = 0;
+    let (mut rows, mut bytes) = (0, 0);
     while let Some((piece, execution, generated)) = runtime.block_on(pieces.next())? {
         let text = piece.text()?;
         let mut reader = csv::Reader::from_reader(&text[..]);
@@ -146,9 +149,10 @@ fn write(
             }
         }
         rows += read;
-        if rows >= GROUP {
+        bytes += text.len();
+        if rows >= GROUP || bytes >= GROUP_BYTES {
             write_group(&mut file, &mut group)?;
-            rows = 0;
+            (rows, bytes) = (0, 0);
         }
     }
     if rows > 0 {
@@ -349,16 +353,25 @@ pub async fn copy_lake(
         let blobs = app.blobs.list(CONTAINER, "lake/", &after, 100).await?;
         let Some(last) = blobs.last() else { return Ok(count) };
         after.clone_from(&last.name);
-        for blob in &blobs {
-            let name = blob.name.trim_start_matches("lake/");
-            let mut at = 0;
-            while at < blob.length {
-                let piece = app.blobs.get(CONTAINER, &blob.name, at..at + PIECE).await?.unwrap_or_default();
-                if piece.is_empty() {
-                    return Err(AnalyticsError::Contention(blob.name.clone()));
+        for listed in blobs {
+            let name = listed.name.trim_start_matches("lake/");
+            let mut known = listed.clone();
+            for round in 0.. {
+                let mut at = 0;
+                while at < known.length {
+                    let piece = app.blobs.get(CONTAINER, &known.name, at..at + PIECE).await?.unwrap_or_default();
+                    if piece.is_empty() {
+                        break;
+                    }
+                    put(name, at, &piece).map_err(failed)?;
+                    at += piece.len() as u64;
                 }
-                put(name, at, &piece).map_err(failed)?;
-                at += piece.len() as u64;
+                // One that was replaced meanwhile is copied again: its halves do not belong together.
+                match app.blobs.info(CONTAINER, &known.name).await? {
+                    Some(now) if now.etag == known.etag && at == known.length => break,
+                    Some(now) if round < ROUNDS => known = now,
+                    _ => return Err(AnalyticsError::Contention(known.name.clone())),
+                }
             }
             count += 1;
         }

@@ -13,7 +13,7 @@ use super::ingest::{self, Message, QUEUE};
 use super::questions::{self, QuestionError};
 use super::{AnalyticsError, CONTAINER, pull};
 use crate::analytics::client::{AnalyticsClient, When};
-use crate::analytics::model::datasets::Dataset;
+use crate::analytics::model::datasets::{Dataset, Reach};
 use crate::analytics::model::execution::{Covers, Execution, State};
 use crate::analytics::model::run::{Run, RunState, Wanted};
 use crate::analytics::model::schedule::{ENDLESS_NOW, OurReport};
@@ -30,6 +30,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(90);
 const QUOTA: Duration = Duration::from_secs(600);
 /// Files of runs are handed out for so long.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// A run that nobody has looked at for so long has lost its message.
+const LOST: SignedDuration = SignedDuration::from_mins(30);
+/// Microsoft was not brought to begin for so long.
+const NEVER: SignedDuration = SignedDuration::from_hours(24);
 /// Open at a time: Microsoft's quota makes more of them wait for hours.
 const MOST_OPEN: usize = 20;
 
@@ -39,6 +43,9 @@ pub enum RunError {
     Question(#[from] QuestionError),
     #[error("{0} runs are waiting already; Microsoft runs five an hour")]
     TooMany(usize),
+    /// What Microsoft dates its rows by is not documented, and old rows change: part of it could not be put in its place.
+    #[error("{0} is fetched whole, because its old rows change; leave out `from` and `to`")]
+    Whole(&'static str),
     #[error("{0} is not pulled; name it in ANALYTICS_DATASETS")]
     NotPulled(&'static str),
 }
@@ -48,6 +55,7 @@ impl From<RunError> for Problem {
         match error {
             RunError::Question(error) => error.into(),
             RunError::TooMany(_) => Self::conflict("too_many_runs", error.to_string()).remedy("Wait for one to end."),
+            RunError::Whole(_) => Self::bad_request("fetched_whole", error.to_string()).field("from"),
             RunError::NotPulled(_) => Self::bad_request("not_pulled", error.to_string()).field("dataset"),
         }
     }
@@ -69,6 +77,9 @@ pub async fn start(app: &Arc<App>, wanted: Wanted, between: Option<(Date, Date)>
             let Some(found) = found else {
                 return Err(RunError::NotPulled(Dataset::find(&dataset).map_or("the dataset", |known| known.name)));
             };
+            if found.reach == Reach::All && between.is_some() {
+                return Err(RunError::Whole(found.name));
+            }
             Wanted::Rows { dataset: found.name.to_owned() }
         }
         Wanted::Query { text } => {
@@ -92,6 +103,7 @@ pub async fn start(app: &Arc<App>, wanted: Wanted, between: Option<(Date, Date)>
         query_id: None,
         file: None,
         finished: None,
+        looked: None,
     };
     repo::save_run(app, &run, None).await.map_err(AnalyticsError::from).map_err(failed)?;
     request(app, &run.id, Duration::ZERO).await.map_err(failed)?;
@@ -103,7 +115,10 @@ pub async fn revive(app: &Arc<App>) -> Result<(), AnalyticsError> {
     let now = app.clock.now();
     for (run, etag) in repo::runs(app).await? {
         if run.is_open() {
-            request(app, &run.id, Duration::ZERO).await?;
+            // Its own message comes back every few minutes; only a lost one is replaced.
+            if now.duration_since(run.looked.unwrap_or(run.asked)) > LOST {
+                request(app, &run.id, Duration::ZERO).await?;
+            }
         } else if now.duration_since(run.asked) > KEPT {
             if let Some(file) = &run.file {
                 app.blobs.delete(CONTAINER, &file.name).await?;
@@ -134,6 +149,10 @@ pub async fn advance(app: &Arc<App>, id: &RunId) -> Result<(), AnalyticsError> {
         }
         Err(error) => return Err(error),
     };
+    if run.state == RunState::Asked && app.clock.now().duration_since(run.asked) > NEVER {
+        run.state = RunState::Failed { why: "Microsoft did not take it for a day".to_owned() };
+    }
+    run.looked = Some(app.clock.now());
     if !run.is_open() {
         run.finished = Some(app.clock.now());
         clear_away(client, &run).await;
@@ -164,7 +183,7 @@ async fn go_on(app: &Arc<App>, client: &AnalyticsClient, run: &mut Run) -> Resul
     };
     if let Wanted::Rows { dataset } = &run.wanted {
         let Some(dataset) = Dataset::find(dataset) else { return Ok(None) };
-        let covers = run.between.map_or(Covers::Everything, |(from, to)| Covers::Dates { from, to });
+        let covers = run.between.map_or(Covers::from(dataset.reach), |(from, to)| Covers::Dates { from, to });
         pull::enter(app, client, dataset, &report.id, covers).await?;
         let all = repo::executions(app, dataset.name).await?;
         match all.into_iter().map(|(execution, _)| execution).find(|execution| execution.report == report.id) {
@@ -236,7 +255,15 @@ async fn ask(app: &Arc<App>, client: &AnalyticsClient, run: &mut Run) -> Result<
         };
         at(from, 0, 0).zip(at(to, 23, 59))
     });
-    let report = client.create_report(&name, &query, &When::Now { between }).await?;
+    let report = match client.create_report(&name, &query, &When::Now { between }).await {
+        Ok(report) => report,
+        Err(error) => {
+            if matches!(error, ApiError::Refused(_) | ApiError::Denied(_) | ApiError::NotFound) {
+                pull::give_run_back(app).await?;
+            }
+            return Err(error.into());
+        }
+    };
     Ok(OurReport { id: report.id, created: now })
 }
 

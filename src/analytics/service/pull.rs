@@ -18,11 +18,14 @@ use crate::analytics::model::schedule::{
 };
 use crate::analytics::repo;
 use crate::app::App;
+use crate::foundation::ids::RunId;
 use crate::fulfillment::ApiError;
 use crate::store::StoreError;
 
 /// Microsoft's list is read again after so long.
 const LIST_AGE: SignedDuration = SignedDuration::from_hours(20);
+/// After a file of the whole history that was of no use: runs at once are few.
+const TRY_AGAIN: SignedDuration = SignedDuration::from_hours(5);
 /// All of ours begin so; people may have others.
 const OURS: &str = "mediagenie-";
 
@@ -73,7 +76,33 @@ pub async fn pull(app: &Arc<App>) -> Result<(), AnalyticsError> {
         }
         nudge(app, dataset).await?;
     }
+    if let Err(error) = sweep(app, client, &there).await {
+        tracing::warn!(%error, "what runs have left at Microsoft could not be removed");
+    }
     first.map_or(Ok(()), Err)
+}
+
+/// Removes reports and queries of runs that have ended: a process may have died before it did.
+async fn sweep(app: &Arc<App>, client: &AnalyticsClient, there: &There) -> Result<(), AnalyticsError> {
+    let of_run = |name: &str| name.strip_prefix(OURS).and_then(|id| id.parse::<RunId>().ok());
+    let ended = async |id: &RunId| -> Result<bool, AnalyticsError> {
+        Ok(repo::run(app, id).await?.is_none_or(|(run, _)| !run.is_open()))
+    };
+    for report in &there.reports {
+        if let Some(id) = of_run(&report.name)
+            && ended(&id).await?
+        {
+            client.delete_report(&report.id).await?;
+        }
+    }
+    for query in &there.queries {
+        if let Some(id) = of_run(&query.name)
+            && ended(&id).await?
+        {
+            client.delete_query(&query.id).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A report is said to be ready: a hint, so whoever it comes from, only our own reports are looked at.
@@ -221,12 +250,16 @@ async fn standing(
 ) -> Result<(Option<Timestamp>, Option<(TroubleKind, String)>), AnalyticsError> {
     let all = repo::executions(app, dataset.name).await?;
     let newest = all.iter().rev().find(|(execution, _)| matches!(execution.state, State::Switched | State::Done));
-    let last = all.last().and_then(|(execution, _)| match &execution.state {
+    // One that is held stays so until somebody has decided, whatever came after it.
+    let held = all.iter().find_map(|(execution, _)| match &execution.state {
         State::Held { why } => Some((TroubleKind::Held, why.clone())),
+        _ => None,
+    });
+    let last = all.last().and_then(|(execution, _)| match &execution.state {
         State::Failed { why } => Some((TroubleKind::Unusable, why.clone())),
         _ => None,
     });
-    Ok((newest.map(|(execution, _)| execution.generated), last))
+    Ok((newest.map(|(execution, _)| execution.generated), held.or(last)))
 }
 
 async fn stored_query(
@@ -264,7 +297,9 @@ async fn daily_report(
         if report.status.eq_ignore_ascii_case("Paused") {
             client.resume_report(&report.id).await?;
         }
-        let created = report.created.unwrap_or(now);
+        let known = repo::schedule(app, dataset.name).await?.and_then(|(schedule, _)| schedule.daily);
+        let known = known.filter(|known| known.id == report.id).map(|known| known.created);
+        let created = report.created.or(known).unwrap_or(now);
         return Ok(OurReport { id: report.id.clone(), created });
     }
     let report = client.create_report(&name, &query.id, &When::Daily).await?;
@@ -282,7 +317,7 @@ async fn backfill(
     there: &There,
 ) -> Result<(), AnalyticsError> {
     let now = app.clock.now();
-    if schedule.has_history(whole, dataset.reach, now) {
+    if schedule.has_history(whole, dataset.reach, now) || schedule.not_before.is_some_and(|time| now < time) {
         return Ok(());
     }
     // Where the daily query asks for everything it may have been made a moment ago, which `there` does not know yet.
@@ -323,7 +358,10 @@ async fn backfill(
             .await?;
         }
         // Another try with the next timer; the budget keeps the tries apart.
-        Some(State::Failed { .. }) => forget(app, client, dataset, &report).await?,
+        Some(State::Failed { .. }) => {
+            forget(app, client, dataset, &report).await?;
+            change(app, dataset, |schedule, now| schedule.not_before = Some(now + TRY_AGAIN)).await?;
+        }
         None if waited > ENDLESS_NOW => {
             tracing::warn!(dataset = dataset.name, report = report.id, "a run over the whole history does not end");
             forget(app, client, dataset, &report).await?;
@@ -357,6 +395,17 @@ pub async fn take_run(app: &Arc<App>) -> Result<(), AnalyticsError> {
             Err(StoreError::Precondition | StoreError::AlreadyExists) => {}
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// One that Microsoft refused counts for nothing.
+pub async fn give_run_back(app: &Arc<App>) -> Result<(), AnalyticsError> {
+    let (mut budget, etag): (Budget, _) = repo::budget(app).await?;
+    budget.runs.pop();
+    match repo::save_budget(app, &budget, etag).await {
+        // Whoever was faster has counted again; one too many is no harm.
+        Ok(()) | Err(StoreError::Precondition | StoreError::AlreadyExists) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
