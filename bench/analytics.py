@@ -6,7 +6,7 @@ one, three and ten years.
     tests/sdk/.venv/bin/python bench/analytics.py [rows]
 
 Pairs are measured in turn, three rounds, medians. DuckDB and MediaGenie are held to one and the same core. With Azurite on
-127.0.0.1:10000-10002 (`npx azurite`), the row part is measured against it, too.
+127.0.0.1:10000-10002 (`npx azurite --loose`), the row part is measured against it, too.
 """
 
 import datetime
@@ -156,12 +156,13 @@ def ranges():
                 for _ in range(20):
                     began = time.monotonic()
                     with urllib.request.urlopen(request) as answer:
-                        answer.read(1)
+                        # The header goes out before any row is read.
+                        answer.readline(), answer.readline()
                         first.append(time.monotonic() - began)
                         answer.read()
                     whole.append(time.monotonic() - began)
                 print(
-                    f"  {years:2} years: first byte {statistics.median(first) * 1000:5.1f} ms, "
+                    f"  {years:2} years: first row {statistics.median(first) * 1000:5.1f} ms, "
                     f"whole {statistics.median(whole) * 1000:6.1f} ms"
                 )
             finally:

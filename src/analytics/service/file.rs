@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use super::CONTAINER;
 use crate::analytics::model::execution::Raw;
-use crate::blobs::Blobs;
+use crate::blobs::{BlobError, Blobs};
 
 const AT_ONCE: u64 = 1024 * 1024;
 
@@ -27,7 +27,7 @@ impl Read for BlobFile {
         if self.held.is_empty() && self.at < self.length {
             let range = self.at..self.length.min(self.at + AT_ONCE);
             let read = self.runtime.block_on(self.blobs.get(CONTAINER, &self.name, range));
-            let piece = read.map_err(Error::other)?.filter(|piece| !piece.is_empty());
+            let piece = read.map_err(told)?.filter(|piece| !piece.is_empty());
             self.held = piece.ok_or_else(|| Error::other("the blob is gone or has become shorter"))?;
             self.at += self.held.len() as u64;
         }
@@ -35,6 +35,17 @@ impl Read for BlobFile {
         self.held.copy_to_slice(&mut buffer[..length]);
         Ok(length)
     }
+}
+
+/// With its causes: readers of files pass on one sentence only.
+fn told(error: BlobError) -> Error {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    Error::other(text)
 }
 
 /// Opens a raw file. To be read on a thread that may wait, such as [`tokio::task::spawn_blocking`] gives.

@@ -124,25 +124,28 @@ fn write(
         let text = piece.text()?;
         let mut reader = csv::Reader::from_reader(&text[..]);
         let header = reader.headers().map_err(damaged)?.clone();
-        let places: Vec<Place> = columns
+        let places: Vec<(usize, usize)> = columns
             .iter()
-            .map(|(name, _)| match name.as_str() {
-                EXECUTION => Place::Execution,
-                GENERATED => Place::Generated,
-                _ => Place::Cell(header.iter().position(|known| known == name)),
-            })
+            .enumerate()
+            .filter_map(|(at, (name, _))| Some((at, header.iter().position(|known| known == name)?)))
             .collect();
-        let mut record = StringRecord::new();
+        let (mut record, mut read) = (StringRecord::new(), 0);
         while reader.read_record(&mut record).map_err(damaged)? {
-            for (column, place) in group.iter_mut().zip(&places) {
-                column.push(match place {
-                    Place::Cell(place) => place.and_then(|place| record.get(place)).unwrap_or_default(),
-                    Place::Execution => &execution,
-                    Place::Generated => &generated,
-                });
+            for (at, place) in &places {
+                group[*at].push(record.get(*place).unwrap_or_default());
             }
-            rows += 1;
+            read += 1;
         }
+        // The same in every row of the piece: ours, and what it has not.
+        for (at, (name, _)) in columns.iter().enumerate() {
+            match name.as_str() {
+                EXECUTION => group[at].fill(&execution, read),
+                GENERATED => group[at].fill(&generated, read),
+                _ if places.iter().all(|(known, _)| *known != at) => group[at].fill("", read),
+                _ => {}
+            }
+        }
+        rows += read;
         if rows >= GROUP {
             write_group(&mut file, &mut group)?;
             rows = 0;
@@ -174,14 +177,6 @@ fn field(name: &str, kind: Kind) -> Result<Type, ParquetError> {
     builder.build()
 }
 
-/// Where a column's cells come from.
-enum Place {
-    /// A field of the piece; none: it has no such column.
-    Cell(Option<usize>),
-    Execution,
-    Generated,
-}
-
 fn damaged(error: csv::Error) -> AnalyticsError {
     AnalyticsError::Worker(error.to_string())
 }
@@ -208,6 +203,15 @@ impl Column {
     fn push(&mut self, cell: &str) {
         let there = !cell.is_empty() && self.read(cell).is_some();
         self.levels.push(i16::from(there));
+    }
+
+    /// The same cell so many times.
+    fn fill(&mut self, cell: &str, times: usize) {
+        if cell.is_empty() {
+            self.levels.resize(self.levels.len() + times, 0);
+        } else {
+            (0..times).for_each(|_| self.push(cell));
+        }
     }
 
     fn read(&mut self, cell: &str) -> Option<()> {
@@ -280,8 +284,25 @@ fn write_group(file: &mut SerializedFileWriter<Out>, columns: &mut [Column]) -> 
 
 /// At the fixed scale; what has more digits behind the point is rounded there.
 fn decimal(cell: &str) -> Option<i128> {
+    if let Some(unscaled) = plain_decimal(cell) {
+        return Some(unscaled);
+    }
     let number: Decimal = value::number(cell)?.round_dp(SCALE);
     number.mantissa().checked_mul(10_i128.checked_pow(SCALE.checked_sub(number.scale())?)?)
+}
+
+/// Digits with at most so many behind the point, without the way through a decimal: a report has millions of them.
+fn plain_decimal(cell: &str) -> Option<i128> {
+    let (negative, digits) = cell.strip_prefix('-').map_or((false, cell), |digits| (true, digits));
+    let (whole, rest) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() || digits.len() > 26 || rest.len() > SCALE as usize {
+        return None;
+    }
+    let mut unscaled: i128 = 0;
+    for byte in whole.bytes().chain(rest.bytes()).chain(std::iter::repeat_n(b'0', SCALE as usize - rest.len())) {
+        unscaled = unscaled * 10 + i128::from(byte.is_ascii_digit().then(|| byte - b'0')?);
+    }
+    Some(if negative { -unscaled } else { unscaled })
 }
 
 /// The pieces of a month, with the execution that brought each and the time of its file.
@@ -341,5 +362,26 @@ pub async fn copy_lake(
             }
             count += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_of_decimals_ends_where_the_long_one_does() {
+        for cell in
+            ["0", "-0.046", "1225.1", "12345678901234567.12345", "7.0000000001", "-1", "99999999999999.9999999999"]
+        {
+            let number = value::number(cell).unwrap();
+            let scaled = number.mantissa() * 10_i128.pow(SCALE - number.scale());
+            assert_eq!((plain_decimal(cell), decimal(cell)), (Some(scaled), Some(scaled)), "{cell}");
+        }
+        for cell in ["1.00000000001", "1e5", "****", "", "-", "1.2.3"] {
+            assert_eq!(plain_decimal(cell), None, "{cell}");
+        }
+        assert_eq!(decimal("0.00000000005"), Some(0));
+        assert_eq!(decimal("1E-05"), Some(100_000));
     }
 }
