@@ -178,6 +178,9 @@ async fn revenue_is_told_by_currency_and_status_to_the_cent() {
     let mut expected = of("EstimatedRevenueUSD", "Billed");
     expected.extend(of("EarningAmountUSD", "Your earnings"));
     assert_eq!(told(dollars), expected);
+    // Rows are dated by the first of their month: what the page is about is in the file, too.
+    let january = staff.get("/publisher/analytics/revenue?from=2026-01-15&to=2026-01-31").await;
+    assert!(january.says("/data/ISVRevenue/rows.csv?from=2026-01-01&amp;to=2026-01-31"), "{}", january.body);
     // The currency of a bill stands in orders and usage only.
     let mut currency: BTreeMap<String, String> = BTreeMap::new();
     for (dataset, name) in [("ISVOrder", "Currency"), ("ISVUsage", "CustomerCurrencyCC")] {

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::analytics::model::datasets::{DATASETS, Dataset, Kind};
 use crate::analytics::service::answers::{Answer, Ask, Place, all_columns};
 use crate::analytics::service::export::{self, Chosen, Format};
-use crate::analytics::service::{questions, status};
+use crate::analytics::service::{questions, rows, status};
 use crate::app::App;
 use crate::foundation::problem::Problem;
 use crate::foundation::web::{Body, Request, Response, json, uncached, with_header};
@@ -187,40 +187,19 @@ async fn page(mut answer: Answer, chosen: &Chosen, request: &Request) -> Result<
             .ok_or_else(|| wrong("limit", format!("`{text}` is not a number of rows from 1 to {LONGEST_PAGE}.")))?,
     };
     let columns = answer.columns()[..chosen.shown].to_vec();
-    let (mut body, mut count) = (br#"{"rows":["#.to_vec(), 0);
-    let mut more = false;
-    while let Some(rows) = answer.next().await? {
-        let mut rows = rows.into_iter();
-        while count < limit {
-            let Some(row) = rows.next() else { break };
-            let Some(row) = chosen.take(row) else { continue };
-            if count > 0 {
-                body.push(b',');
-            }
-            export::object(&columns, &row, &mut body);
-            count += 1;
+    let (found, next) = rows::page(&mut answer, chosen, limit).await?;
+    let mut body = br#"{"rows":["#.to_vec();
+    for (count, row) in found.iter().enumerate() {
+        if count > 0 {
+            body.push(b',');
         }
-        let rest: Vec<_> = rows.collect();
-        if !rest.is_empty() {
-            answer.give_back(rest);
-            more = true;
-            break;
-        }
-        if count == limit {
-            // Whether anything follows is known when it is looked at.
-            if let Some(rows) = answer.next().await? {
-                answer.give_back(rows);
-                more = true;
-            }
-            break;
-        }
+        export::object(&columns, row, &mut body);
     }
-    let next = answer.place().filter(|_| more).map(ToString::to_string);
     let tail = json!({
         "columns": columns.iter().map(|(name, _)| name).collect::<Vec<_>>(),
         "total_rows": answer.total(),
         "as_of": answer.newest(),
-        "next": next,
+        "next": next.map(|next| next.to_string()),
     })
     .to_string();
     body.extend_from_slice(b"],");

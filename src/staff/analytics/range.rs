@@ -60,6 +60,11 @@ impl Range {
         Self { from, to, narrow: Narrow::default(), step: Step::Month, preset: Some(USUAL) }
     }
 
+    #[must_use]
+    pub fn since(&self, from: Date) -> Self {
+        Self { from, ..self.clone() }
+    }
+
     /// For the form, and the queries of the addresses that lead on from it.
     pub fn view(&self) -> Value {
         let (offer, plan) = (text(&self.narrow.offer), text(&self.narrow.plan));
@@ -72,7 +77,7 @@ impl Range {
             .collect();
         json!({
             "from": self.from.to_string(), "to": self.to.to_string(), "offer": offer, "plan": plan, "presets": presets,
-            "by": if self.step == Step::Day { "day" } else { "month" }, "query": self.query(),
+            "by": if self.step == Step::Day { "day" } else { "month" },
             "narrowed": self.narrow != Narrow::default(),
         })
     }

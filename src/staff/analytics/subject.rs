@@ -68,12 +68,21 @@ pub async fn one(app: Arc<App>, request: Request, staff: Staff) -> Result<Respon
     }
     let today = app.clock.now().to_zoned(TimeZone::UTC).date();
     let held = states.first().and_then(held);
-    let (range, refused) = match Range::of(&request, today, held) {
+    let (mut range, refused) = match Range::of(&request, today, held) {
         Ok(range) => (range, None),
         Err(problem) if is_for_the_page(&problem) => (Range::usual(today, held), Some(problem)),
         Err(problem) => return Err(problem),
     };
+    if subject == "revenue" {
+        // Rows are dated by the first day of their month: a month that is begun within is meant as a whole.
+        range.from = range.from.first_of_month();
+    }
     let shown = show(&app, subject, &range).await?;
+    // Whoever was lost in these days came before.
+    let rows = match (subject, held) {
+        ("customers", Some((first, _))) => range.since(first.min(range.from)),
+        _ => range.clone(),
+    };
     let empty = shown.sources.iter().all(|(_, source)| source.rows == 0);
     let choices = |pick: fn(&Source) -> &std::collections::BTreeSet<String>| -> Vec<&String> {
         let mut all: Vec<&String> = shown.sources.iter().flat_map(|(_, source)| pick(source)).collect();
@@ -82,7 +91,7 @@ pub async fn one(app: Arc<App>, request: Request, staff: Staff) -> Result<Respon
         all
     };
     let content = json!({
-        "subject": subject, "range": range.view(), "error": refused.as_ref().map(wrong),
+        "subject": subject, "range": range.view(), "rows_query": rows.query(), "error": refused.as_ref().map(wrong),
         "offers": choices(|source| &source.offers), "plans": choices(|source| &source.plans),
         "sources": shown.sources.iter().map(|(dataset, source)| source_view(dataset, source)).collect::<Vec<_>>(),
         "states": states.iter().map(state_view).collect::<Vec<_>>(),

@@ -46,8 +46,7 @@ pub async fn usage(app: &App, range: &Range) -> Result<Shown, AnalyticsError> {
 
 pub async fn revenue(app: &App, range: &Range) -> Result<Shown, AnalyticsError> {
     let dataset = named("ISVRevenue")?;
-    // Rows are dated by the first day of their month: a month that is begun within is meant as a whole.
-    let days = (range.from.first_of_month(), range.to);
+    let days = (range.from, range.to);
     let (mut rows, mut wanted): (Vec<StringRecord>, _) = (Vec::new(), BTreeSet::new());
     let source = read(app, dataset, &revenue::COLUMNS, days, &range.narrow, |row| {
         let cell = |place: usize| row.get(place).unwrap_or_default().to_owned();
@@ -55,10 +54,10 @@ pub async fn revenue(app: &App, range: &Range) -> Result<Shown, AnalyticsError> 
         rows.push(row.clone());
     })
     .await?;
-    let currencies = currencies(app, &wanted, (days.0, range.to.last_of_month())).await?;
+    let currencies = currencies(app, &wanted, (range.from, range.to.last_of_month())).await?;
     let mut all = Revenue::default();
     rows.iter().for_each(|row| all.push(row, &currencies));
-    let months = periods(days.0, range.to, Step::Month);
+    let months = periods(range.from, range.to, Step::Month);
     let money = |figure: Figure, pivot: &Pivot, columns: Option<&[&str]>| {
         figure.in_time(pivot, &months, Format::Money, columns)
     };
