@@ -272,9 +272,13 @@ async fn microsofts_system_queries_and_queries_of_ones_own_can_be_run_and_their_
             assert_eq!(text.lines().skip(1).count(), metered, "{text}");
         }
     }
-    for wrong in
-        [json!({}), json!({ "dataset": "usage", "query": own }), json!({ "dataset": "usage", "from": "2025-03-01" })]
-    {
+    let whole = json!({ "dataset": "order", "from": "2025-03-01", "to": "2025-03-31" });
+    for wrong in [
+        whole,
+        json!({}),
+        json!({ "dataset": "usage", "query": own }),
+        json!({ "dataset": "usage", "from": "2025-03-01" }),
+    ] {
         assert_eq!(app.post_api("/api/analytics/runs", &wrong).await.0, 400, "{wrong}");
     }
 }

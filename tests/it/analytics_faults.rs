@@ -103,10 +103,52 @@ async fn an_older_file_that_comes_late_changes_no_newer_day() {
     let app = TestApp::start().await;
     import(&app, AFTER, "2026-02-05T06:00:00Z").await.unwrap();
     import(&app, BEFORE, "2026-02-04T06:00:00Z").await.unwrap();
+    assert_eq!(rows(&app).await, expected(AFTER));
+    // Before its first day the newer file says nothing.
+    import(&app, "UsageDate,PlanId,MeteredUsage\n2026-01-30,gold,9\n2026-01-31,gold,9\n", "2026-02-04T07:00:00Z")
+        .await
+        .unwrap();
     let mut both = expected(AFTER);
-    both.extend([vec!["2026-02-01".to_owned(), "gold".to_owned(), "2".to_owned()]]);
-    both.sort();
+    both.insert(0, ["2026-01-30", "gold", "9"].map(str::to_owned).to_vec());
     assert_eq!(rows(&app).await, both);
+}
+
+#[tokio::test]
+async fn what_a_newer_file_has_confirmed_is_not_undone_by_an_older_one() {
+    let app = TestApp::start().await;
+    import(&app, BEFORE, "2026-02-04T06:00:00Z").await.unwrap();
+    import(&app, BEFORE, "2026-02-08T06:00:00Z").await.unwrap();
+    import(&app, AFTER, "2026-02-06T06:00:00Z").await.unwrap();
+    let mut expected = expected(BEFORE);
+    // The day behind the last one of the newer file.
+    expected.push(["2026-02-03", "gold", "7"].map(str::to_owned).to_vec());
+    assert_eq!(rows(&app).await, expected);
+}
+
+#[tokio::test]
+async fn a_month_of_long_rows_that_all_change_holds_nothing_up() {
+    let app = TestApp::start().await;
+    let file = |mark: char| {
+        let long: String = std::iter::repeat_n(mark, 3_000).collect();
+        let line = |row: usize| format!("2026-01-{:02},gold{row},{long},{row}\n", row % 28 + 1);
+        format!("UsageDate,PlanId,SKU,MeteredUsage\n{}", (0..600).map(line).collect::<String>())
+    };
+    import(&app, &file('a'), "2026-02-04T06:00:00Z").await.unwrap();
+    let execution = import(&app, &file('b'), "2026-02-05T06:00:00Z").await.unwrap();
+    assert_eq!((execution.state, execution.days_changed), (State::Done, 28));
+    let (told, _) = analytics::changes(&app.host.app, usage(), "", 1).await.unwrap();
+    assert!(told[0].days.len() == 28 && !told[0].days["2026-01-01"].shown.is_empty());
+}
+
+#[tokio::test]
+async fn a_file_that_can_not_be_kept_does_not_hold_up_the_next_one() {
+    let app = TestApp::start().await;
+    let huge: String = std::iter::repeat_n('x', 700 * 1024).collect();
+    let bad = format!("UsageDate,PlanId,SKU,MeteredUsage\n2026-01-30,gold,{huge},1\n");
+    let execution = import(&app, &bad, "2026-02-04T05:00:00Z").await.unwrap();
+    assert!(matches!(execution.state, State::Failed { .. }));
+    import(&app, BEFORE, "2026-02-04T06:00:00Z").await.unwrap();
+    assert_eq!(rows(&app).await, expected(BEFORE));
 }
 
 #[tokio::test]
@@ -219,6 +261,8 @@ async fn a_link_to_another_host_is_not_followed() {
     assert_eq!(schedule["trouble"]["kind"], "unusable", "{schedule}");
     assert!(schedule["trouble"]["said"].as_str().unwrap().contains("not Azure Blob Storage"), "{schedule}");
     app.simulator.faults().change(|switches| switches.analytics.foreign_links_next = 0);
+    // The history is asked for again after some hours.
+    app.clock.advance(SignedDuration::from_hours(4));
     pulled(&app).await;
     is_microsofts_own(&app).await;
 }
@@ -259,6 +303,8 @@ async fn a_file_that_is_none_is_said_to_be_none_and_asked_for_again() {
             "{fault:?}: {:?}",
             executions[0].state
         );
+        pulled(&app).await;
+        app.clock.advance(SignedDuration::from_hours(6));
         pulled(&app).await;
         is_microsofts_own(&app).await;
     }

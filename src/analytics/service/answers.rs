@@ -7,12 +7,14 @@ use std::sync::Arc;
 use csv::StringRecord;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use sha2::{Digest as _, Sha256};
 
 use super::AnalyticsError;
 use crate::analytics::model::datasets::{Dataset, Kind};
 use crate::analytics::model::month::{Day, UNDATED, months_between};
 use crate::analytics::repo;
 use crate::app::App;
+use crate::foundation::hex::hex;
 use crate::store::RowStore;
 
 /// Columns that we add to each row: the execution that brought it, and when Microsoft made its file.
@@ -43,6 +45,7 @@ pub struct Answer {
     days: VecDeque<(String, Day)>,
     /// The next piece of the first day.
     next: u32,
+    stamp: String,
     total: u64,
     newest: Option<Timestamp>,
     /// Read and not given yet.
@@ -50,17 +53,18 @@ pub struct Answer {
     place: Option<Place>,
 }
 
-/// A place between two rows, as text `<date>.<version>.<rows>`: so many rows of that version of that day came before.
+/// A place between two rows, as text `<date>.<stamp>.<rows>`: so many rows of that day came before. The stamp is of all days that
+/// were asked for: a row may move from one to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub date: String,
-    pub version: String,
+    pub stamp: String,
     pub rows: u64,
 }
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.date, self.version, self.rows)
+        write!(f, "{}.{}.{}", self.date, self.stamp, self.rows)
     }
 }
 
@@ -69,8 +73,8 @@ impl std::str::FromStr for Place {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut parts = text.splitn(3, '.');
-        let (date, version, rows) = (parts.next().ok_or(())?, parts.next().ok_or(())?, parts.next().ok_or(())?);
-        Ok(Self { date: date.to_owned(), version: version.to_owned(), rows: rows.parse().map_err(|_| ())? })
+        let (date, stamp, rows) = (parts.next().ok_or(())?, parts.next().ok_or(())?, parts.next().ok_or(())?);
+        Ok(Self { date: date.to_owned(), stamp: stamp.to_owned(), rows: rows.parse().map_err(|_| ())? })
     }
 }
 
@@ -97,6 +101,7 @@ impl Answer {
             dataset: ask.dataset.name,
             names: columns.iter().map(|(name, _)| name.clone()).collect(),
             columns,
+            stamp: stamp(&days),
             total: days.iter().map(|(_, day)| day.rows).sum(),
             newest: days.iter().map(|(_, day)| day.generated).max(),
             days: days.into(),
@@ -137,12 +142,12 @@ impl Answer {
     pub async fn resume(&mut self, place: &Place) -> Result<(), AnalyticsError> {
         let stale = || AnalyticsError::Asked {
             field: "after",
-            reason: format!("{} was restated meanwhile; begin again without `after`.", place.date),
+            reason: "The rows were restated meanwhile; begin again without `after`.".to_owned(),
         };
         let behind = |date: &str| date != UNDATED && (place.date == UNDATED || date < place.date.as_str());
         self.days.retain(|(date, _)| !behind(date));
         match self.days.front() {
-            Some((date, day)) if *date == place.date && place.version == day.version => {}
+            Some((date, _)) if *date == place.date && place.stamp == self.stamp => {}
             _ => return Err(stale()),
         }
         while self.place.as_ref().is_none_or(|reached| reached.rows < place.rows) {
@@ -202,7 +207,7 @@ impl Answer {
                 _ => 0,
             };
             let rows = before + pieces.iter().map(|piece| piece.rows as u64).sum::<u64>();
-            self.place = Some(Place { date: date.clone(), version: day.version.clone(), rows });
+            self.place = Some(Place { date: date.clone(), stamp: self.stamp.clone(), rows });
             self.next += left as u32;
             let records = pieces.iter().map(|piece| piece.records(&names)).collect::<Result<Vec<_>, _>>()?;
             let mut records: Vec<StringRecord> = records.into_iter().flatten().collect();
@@ -227,6 +232,14 @@ impl Answer {
         }
         Ok(None)
     }
+}
+
+fn stamp(days: &[(String, Day)]) -> String {
+    let mut hasher = Sha256::new();
+    for (date, day) in days {
+        hasher.update(format!("{date} {} {}\n", day.version, day.hash));
+    }
+    hex(&hasher.finalize())[..16].to_owned()
 }
 
 /// All columns that a row can have.

@@ -60,14 +60,18 @@ pub async fn open(app: &App, wanted: &Wanted) -> Result<(Answer, Chosen), Questi
     Ok((answer, Chosen { filter, shown }))
 }
 
+/// A page ends after so many rows, whatever the filter lets through: a request has its time.
+const MOST_SEEN: usize = 300_000;
+
 /// So many rows that are chosen, and the place behind them if there are more.
 pub async fn page(
     answer: &mut Answer,
     chosen: &Chosen,
     limit: usize,
 ) -> Result<(Vec<StringRecord>, Option<Place>), AnalyticsError> {
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), 0);
     while let Some(rows) = answer.next().await? {
+        seen += rows.len();
         let mut rows = rows.into_iter();
         while found.len() < limit {
             let Some(row) = rows.next() else { break };
@@ -81,6 +85,9 @@ pub async fn page(
                 break;
             }
             answer.give_back(rest);
+            return Ok((found, answer.place().cloned()));
+        }
+        if seen > MOST_SEEN {
             return Ok((found, answer.place().cloned()));
         }
     }
