@@ -19,6 +19,7 @@ mod converge;
 mod customers;
 mod edge;
 mod faults;
+mod finance;
 mod house;
 mod keys_pages;
 mod landing;
