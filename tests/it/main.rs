@@ -20,6 +20,7 @@ mod customers;
 mod edge;
 mod faults;
 mod finance;
+mod finance_planted;
 mod house;
 mod keys_pages;
 mod landing;

@@ -74,8 +74,13 @@ impl Life {
 
     /// All days; it is the morning of 4 May.
     pub async fn live(&self) {
+        self.live_until(LAST).await;
+    }
+
+    /// The days from the first one to this one, and the morning after it.
+    pub async fn live_until(&self, last: Date) {
         let mut day = FIRST;
-        while day <= LAST {
+        while day <= last {
             self.day(day).await;
             day = day.tomorrow().unwrap();
         }
