@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::analytics::pulled;
 use crate::finance::reconciled;
-use crate::support::month::{Life, SPEECH, STUDIO, to};
+use crate::support::month::{FIRST, LAST, Life, SPEECH, STUDIO, to};
 
 const METERED: &str = "metered";
 const STRANGER: &str = "77777777-7777-4777-8777-777777777777";
@@ -110,6 +110,17 @@ impl Planter<'_> {
                 }
             }
         }
+    }
+
+    /// Microsoft does not want what a subscription used early in the morning.
+    async fn refuse(&mut self, number: usize, day: i8) {
+        let name = self.life.subscription(number);
+        let faults = self.life.app.simulator.faults();
+        faults.change(|switches| switches.metering_status_override = Some("InvalidDimension".to_owned()));
+        let record = json!({ "id": "refused", "subscription": name, "dimension": SPEECH, "quantity": "7.5" });
+        self.life.send(&[record]).await;
+        faults.change(|switches| switches.metering_status_override = None);
+        self.expect(&name, day, ["ledger_booked", "rejected", "lost_rejected", ""]);
     }
 
     /// Our ledger and what is booked.
@@ -270,12 +281,14 @@ fn as_expected(one: &Value) -> Expected {
 #[tokio::test]
 async fn more_than_thirty_planted_differences_are_found_with_their_class_and_no_other() {
     let life = Life::begin(16, 3).await;
-    life.live().await;
     let app = &life.app;
+    let mut planter = Planter { life: &life, expected: Vec::new() };
+    life.days(FIRST, april(16)).await;
+    planter.refuse(8, 17).await;
+    life.days(april(17), LAST).await;
     to(app, "2026-05-04T12:00:00Z");
     app.simulator.act(life.teams[2], Action::ChangeQuantity(7)).unwrap();
     app.settle().await;
-    let mut planter = Planter { life: &life, expected: Vec::new() };
     planter.of_bookings();
     planter.of_usage();
     planter.bill();
@@ -308,7 +321,7 @@ async fn more_than_thirty_planted_differences_are_found_with_their_class_and_no_
 async fn what_is_young_is_not_yet_posted_and_goes_by_itself() {
     let life = Life::begin(2, 0).await;
     life.app.simulator.analytics().set_usage_latency(SignedDuration::from_hours(40));
-    life.live_until(date(2026, 4, 30)).await;
+    life.days(FIRST, april(30)).await;
     to(&life.app, "2026-05-01T12:00:00Z");
     pulled(&life.app).await;
     let run = reconciled(&life).await;

@@ -15,8 +15,8 @@ pub const SPEECH: &str = "speech_minutes";
 /// The plan of the managed applications; the simulator prices what it does not sell itself at a cent.
 pub const STUDIO: &str = "studio";
 /// The first day is before April, the last one behind it.
-const FIRST: Date = date(2026, 3, 30);
-const LAST: Date = date(2026, 5, 3);
+pub const FIRST: Date = date(2026, 3, 30);
+pub const LAST: Date = date(2026, 5, 3);
 
 pub struct Life {
     pub app: TestApp,
@@ -74,12 +74,12 @@ impl Life {
 
     /// All days; it is the morning of 4 May.
     pub async fn live(&self) {
-        self.live_until(LAST).await;
+        self.days(FIRST, LAST).await;
     }
 
-    /// The days from the first one to this one, and the morning after it.
-    pub async fn live_until(&self, last: Date) {
-        let mut day = FIRST;
+    /// These days, and the morning after them.
+    pub async fn days(&self, first: Date, last: Date) {
+        let mut day = first;
         while day <= last {
             self.day(day).await;
             day = day.tomorrow().unwrap();
