@@ -58,7 +58,7 @@ async fn close(app: &TestApp, accept_open: Option<usize>) -> (u16, Value) {
     app.post_api("/api/closes", &json!({ "month": "2026-03", "accept_open": accept_open })).await
 }
 
-async fn package(app: &TestApp, number: u64) -> Vec<u8> {
+pub async fn package(app: &TestApp, number: u64) -> Vec<u8> {
     let get = client().unwrap().get(app.url(&format!("/api/closes/{number}"))).bearer_auth(PUBLISHER_KEY);
     let answer = get.send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -66,7 +66,7 @@ async fn package(app: &TestApp, number: u64) -> Vec<u8> {
 }
 
 /// Files by their names; whatever is in a package keeps what its list of sums says.
-fn opened(package: &[u8]) -> BTreeMap<String, String> {
+pub fn opened(package: &[u8]) -> BTreeMap<String, String> {
     let mut archive = zip::ZipArchive::new(Cursor::new(package)).unwrap();
     let mut files = BTreeMap::new();
     for at in 0..archive.len() {
@@ -106,7 +106,7 @@ fn sums(csv: &str, quantity: &str, amount: &str) -> Sums {
 }
 
 /// What a package came to, and its successor's corrections, are what the successor comes to.
-fn law(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) {
+pub fn law(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) {
     let mut sum = sums(&before["journal.csv"], "quantity", "amount");
     for (key, (quantity, amount)) in sums(&after["corrections.csv"], "quantity", "amount") {
         let known = sum.entry(key).or_default();

@@ -20,6 +20,8 @@ mod converge;
 mod customers;
 mod edge;
 mod faults;
+mod finance;
+mod finance_planted;
 mod house;
 mod keys_pages;
 mod landing;

@@ -1,7 +1,7 @@
 //! The daily comparison with what Microsoft has booked (contract 5.5). It finds what no answer told: bookings whose
 //! answer was lost are entered, everything else is classified and shown until it is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -95,8 +95,10 @@ pub async fn read_back(app: &App, day: &str) -> Result<ReadBack, MeteringError> 
     let mut theirs: BTreeMap<SumKey, Vec<DayUsage>> = BTreeMap::new();
     let booked = client::booked(app, day).await?;
     books::keep_booked(app, day, report.at, &booked).await?;
+    let mut names: HashMap<String, String> = ours.keys().map(|(name, _, _)| (name.clone(), name.clone())).collect();
     for row in booked {
-        theirs.entry((row.resource.clone(), row.dimension.clone(), row.plan.clone())).or_default().push(row);
+        let resource = ledger_name(app, &mut names, &row.resource).await?;
+        theirs.entry((resource, row.dimension.clone(), row.plan.clone())).or_default().push(row);
     }
     let mut differences = BTreeMap::new();
     for (key, (resource, mut own)) in ours {
@@ -124,6 +126,17 @@ pub async fn read_back(app: &App, day: &str) -> Result<ReadBack, MeteringError> 
     repo::save_differences(app, day, &differences).await?;
     repo::save_state(app, &format!("read-back:{day}"), &report).await?;
     Ok(report)
+}
+
+/// The name under which our ledger has a resource of Microsoft's: a managed application has two.
+async fn ledger_name(app: &App, names: &mut HashMap<String, String>, name: &str) -> Result<String, StoreError> {
+    if let Some(known) = names.get(name) {
+        return Ok(known.clone());
+    }
+    let of = books::named(app, name).await?.map(|resource| resource.to_string().to_lowercase());
+    let of = of.unwrap_or_else(|| name.to_owned());
+    names.insert(name.to_owned(), of.clone());
+    Ok(of)
 }
 
 async fn our_sums(app: &App, resource: &Resource, day: &str) -> Result<BTreeMap<SumKey, Ours>, StoreError> {

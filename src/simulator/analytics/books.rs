@@ -54,7 +54,9 @@ impl Booked {
             self.assets.len() - 1
         });
         let Some(asset) = self.assets.get_mut(place) else { return };
-        let known = asset.meters.iter().position(|meter| meter.dimension == usage.dimension);
+        let known = asset.meters.iter().position(|meter| {
+            meter.dimension == usage.dimension && meter.plan.as_ref().is_some_and(|(plan, _)| *plan == usage.plan)
+        });
         let meter = known.unwrap_or_else(|| {
             asset.meters.push(meter(&usage.plan, &usage.dimension));
             asset.meters.len() - 1
@@ -74,6 +76,7 @@ fn meter(plan: &str, dimension: &str) -> Meter {
         dimension: dimension.to_owned(),
         unit: known.map_or("unit", |one| one.unit).to_owned(),
         price: known.and_then(|one| one.price_per_unit.parse().ok()).unwrap_or(Decimal::new(1, 2)),
+        plan: Some((plan.to_owned(), name_of(plan))),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Meter {
     pub unit: String,
     /// In the customer's currency.
     pub price: Decimal,
+    /// The plan's id and name under which it was used; None: those of the asset.
+    pub plan: Option<(String, String)>,
 }
 
 /// A virtual machine's size.
@@ -116,9 +118,15 @@ impl Asset {
         (draw::id(&[&parts[..], &[1]].concat()), draw::id(&[&parts[..], &[2]].concat()))
     }
 
+    /// The plan's id and name under which a meter was used: after a change of plan the old one's usage stays the old one's.
+    pub fn plan_of(&self, meter: usize) -> (&str, &str) {
+        let own = self.meters.get(meter).and_then(|meter| meter.plan.as_ref());
+        own.map_or((&self.plan, &self.sku), |(plan, sku)| (plan, sku))
+    }
+
     pub fn meter_id(&self, meter: usize) -> Uuid {
         let name = self.meters.get(meter).map_or("", |meter| meter.dimension.as_str());
-        draw::id(&[draw::number(&self.offer_id), draw::number(&self.plan), draw::number(name)])
+        draw::id(&[draw::number(&self.offer_id), draw::number(self.plan_of(meter).0), draw::number(name)])
     }
 
     pub fn was_ended(&self, as_of: Timestamp) -> Option<Timestamp> {

@@ -167,7 +167,7 @@ fn meters(plan: &AnalyticsHistory, kind: Kind, sold: Option<&Plan>, customer: &C
     let own = |dimension: &str, unit: &str, usd: &str| {
         let usd: Decimal = usd.parse().unwrap_or_default();
         let price = (usd / list_rate(customer.currency)).round_dp(5);
-        Meter { dimension: dimension.into(), unit: unit.into(), price }
+        Meter { dimension: dimension.into(), unit: unit.into(), price, plan: None }
     };
     let most = usize::try_from(plan.meters).unwrap_or(usize::MAX);
     match (kind, sold) {

@@ -86,6 +86,7 @@ fn usage_line(asset: &Asset, meter: usize, month: Date, quantity: Decimal) -> Li
     let (record, item) = asset.usage_record(meter, month);
     let quantity = billed(asset, quantity);
     let price = asset.meters.get(meter).map_or(Decimal::ZERO, |meter| meter.price);
+    let (plan, sku) = asset.plan_of(meter);
     Line {
         asset,
         month,
@@ -95,8 +96,8 @@ fn usage_line(asset: &Asset, meter: usize, month: Date, quantity: Decimal) -> Li
         quantity,
         amount: quantity * price,
         trial: false,
-        plan: &asset.plan,
-        sku: &asset.sku,
+        plan,
+        sku,
         term: (month, days_after(months_after(month, 1), -1)),
     }
 }

@@ -115,9 +115,9 @@ fn template(table: &'static Table, asset: &Asset, meter: usize) -> Row {
     let mut row = common(table, asset);
     let mut set = |name: &'static str, cell: Cell| row[table.at(name)] = cell;
     let customer = &asset.customer;
-    let found = asset.meters.get(meter);
-    set("SKU", Cell::text(&asset.sku));
-    set("PlanId", Cell::text(&asset.plan));
+    let (found, (plan, sku)) = (asset.meters.get(meter), asset.plan_of(meter));
+    set("SKU", Cell::text(sku));
+    set("PlanId", Cell::text(plan));
     set("SKUBillingType", Cell::Word("Paid"));
     if let Some(machine) = asset.machine {
         set("VMSize", Cell::Word(machine.size));

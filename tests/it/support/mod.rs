@@ -9,6 +9,7 @@ pub mod fake_host;
 pub mod gate;
 pub mod leads;
 pub mod mail;
+pub mod month;
 pub mod process;
 pub mod receiver;
 pub mod usage;
