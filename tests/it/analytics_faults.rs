@@ -398,3 +398,14 @@ async fn what_is_asked_for_whole_every_day_has_one_query_and_one_run_at_once() {
     assert_eq!(app.simulator.request_count("analytics.query.create"), 1);
     assert_eq!(app.simulator.request_count("analytics.report.create"), 2, "the daily one and the one over everything");
 }
+
+#[tokio::test]
+async fn raw_files_are_removed_after_three_months_and_their_rows_stay() {
+    let app = TestApp::start().await;
+    import(&app, BEFORE, "2026-02-04T06:00:00Z").await.unwrap();
+    app.clock.advance(SignedDuration::from_hours(91 * 24));
+    import(&app, "UsageDate,PlanId,MeteredUsage\n2026-05-01,gold,1\n", "2026-06-01T06:00:00Z").await.unwrap();
+    let all = analytics::executions(&app.host.app, "ISVUsage").await.unwrap();
+    assert_eq!(all.iter().map(|execution| execution.raw.is_some()).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(rows(&app).await.len(), 5);
+}

@@ -45,8 +45,10 @@ const ENOUGH: u64 = 20;
 const GIVEN_UP: SignedDuration = SignedDuration::from_hours(48);
 /// Versions that were replaced stay for whoever is still reading them.
 const READ_OUT: SignedDuration = SignedDuration::from_hours(1);
-/// Raw files, and what became of them, for so long.
+/// What became of a file, for so long; and the file itself, which weighs most of all that is kept: Microsoft remembers its
+/// executions as long (analytics contract 4.7).
 const KEPT: SignedDuration = SignedDuration::from_hours(400 * 24);
+const RAW_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// The text of a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -530,14 +532,20 @@ async fn compare(
     Ok(change)
 }
 
-/// Removes versions that were replaced a while ago, and executions with their files after more than a year.
+/// Removes versions that were replaced a while ago, raw files after three months, and executions after more than a year.
 async fn tidy(app: &Arc<App>, dataset: &'static Dataset) -> Result<(), AnalyticsError> {
     let now = app.clock.now();
     for (mut execution, etag) in repo::executions(app, dataset.name).await? {
-        if !execution.is_open() && now.duration_since(execution.found) > KEPT && execution.outdated.is_empty() {
-            if let Some(raw) = &execution.raw {
+        let age = now.duration_since(execution.found);
+        let held = matches!(execution.state, State::Held { .. });
+        if !execution.is_open() && !held && age > RAW_KEPT && execution.raw.is_some() {
+            if let Some(raw) = execution.raw.take() {
                 app.blobs.delete(CONTAINER, &raw.name).await?;
             }
+            kept(repo::save_execution(app, &execution, etag).await)?;
+            continue;
+        }
+        if !execution.is_open() && !held && age > KEPT && execution.outdated.is_empty() {
             match repo::remove_execution(app, &execution, etag).await {
                 Ok(()) | Err(StoreError::Precondition) => continue,
                 Err(error) => return Err(error.into()),
