@@ -8,8 +8,9 @@ use jiff::civil::Date;
 use rust_decimal::Decimal;
 
 use super::earlier::Part;
-use super::gather::{self, Cells, Currencies, Rows};
+use super::gather::{self, Currencies};
 use super::orders;
+use super::rows::{Cells, Rows};
 use crate::analytics::model::calendar::{Month, days};
 use crate::analytics::model::close::{File, Line, recognise};
 use crate::analytics::model::datasets::Kind;

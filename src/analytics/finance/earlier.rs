@@ -18,7 +18,7 @@ use crate::blobs::Blobs;
 /// Bytes that are read of the blob at once.
 const PIECE: u64 = 256 * 1024;
 /// Parts on their way to whoever reads.
-const WAITING: usize = 2;
+const WAITING: usize = 1;
 
 /// Lines that are compared together, with what they have in common.
 pub(super) type Part = (String, Vec<Line>);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::gather::Rows;
+use super::rows::Rows;
 use crate::analytics::model::calendar::{Month, day_of};
 use crate::analytics::model::funnel::{COUNTED, Counted, Funnel, Line};
 use crate::analytics::service::AnalyticsError;

@@ -1,25 +1,21 @@
 //! Brings the sides of a month together.
 
 use std::collections::{BTreeMap, HashMap};
-use std::str::FromStr as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use csv::StringRecord;
 use futures_util::future::try_join_all;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use rust_decimal::Decimal;
 
 use super::orders;
+use super::rows::{Cells, Rows};
 use crate::analytics::model::calendar::{Month, days, start_of};
-use crate::analytics::model::datasets::{Dataset, Kind};
 use crate::analytics::model::month::UNDATED;
 use crate::analytics::model::reconcile::{
-    Booked, Difference, Event, EventState, Fresh, RevenueRow, Sides, UsageRow, settle,
+    Booked, Difference, Event, EventState, Fresh, RevenueRow, Sides, UsageRow, settle, settle_rest,
 };
-use crate::analytics::model::value;
 use crate::analytics::repo;
 use crate::analytics::service::AnalyticsError;
-use crate::analytics::service::answers::{Answer, Ask};
 use crate::app::App;
 use crate::metering::model::event::{State, UsageEvent};
 use crate::metering::model::hour::Hour;
@@ -29,13 +25,25 @@ use crate::store::StoreError;
 
 /// Resources whose events are read together.
 const TOGETHER: usize = 8;
+/// Rows of usage whose sums are held at once. What has more is read several times, each time for some of the resources.
+const MOST_ROWS: u64 = 250_000;
 /// A day's usage is complete so long after it: until then Microsoft takes it.
 const COMPLETE_AFTER: SignedDuration = SignedDuration::from_hours(25);
+/// Bookings of a resource in a month, where no dataset says how many there are.
+const ROWS_OF_A_RESOURCE: u64 = 31;
 /// Bookings that were not processed are asked for again after so long.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(20);
 
 /// A month with its neighbours, its resources compared already; and the differences of its orders.
 pub(super) async fn gather(app: &App, month: Month) -> Result<(Sides, Vec<Difference>), AnalyticsError> {
+    gather_by(app, month, MOST_ROWS).await
+}
+
+pub(super) async fn gather_by(
+    app: &App,
+    month: Month,
+    most_rows: u64,
+) -> Result<(Sides, Vec<Difference>), AnalyticsError> {
     let fresh = Fresh {
         now: app.clock.now(),
         usage: newest(app, "ISVUsage").await?,
@@ -50,13 +58,42 @@ pub(super) async fn gather(app: &App, month: Month) -> Result<(Sides, Vec<Differ
         let name = resource.to_string().to_lowercase();
         names.known.insert(name.clone(), name);
     }
-    add_booked(app, &mut sides, &mut names).await?;
     let (of_orders, references) = orders::compare(app, month, &fresh).await?;
     names.references = references;
-    add_usage(app, &mut sides, &mut names).await?;
+    let of = rows_of_usage(app, from, to).await?.max(resources.len() as u64 * ROWS_OF_A_RESOURCE) / most_rows + 1;
+    for share in (0..of).map(|number| Share { number, of }) {
+        add_booked(app, &mut sides, &mut names, share).await?;
+        add_usage(app, &mut sides, &mut names, share).await?;
+        compare_events(app, &mut sides, &resources, share).await?;
+        settle_rest(&mut sides);
+    }
     add_revenue(app, &mut sides, &mut names).await?;
-    compare_events(app, &mut sides, &resources).await?;
     Ok((sides, of_orders))
+}
+
+/// Some of the resources, by their names in our ledger.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    number: u64,
+    of: u64,
+}
+
+impl Share {
+    fn has(self, resource: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        resource.hash(&mut hasher);
+        hasher.finish() % self.of == self.number
+    }
+
+    fn is_first(self) -> bool {
+        self.number == 0
+    }
+}
+
+async fn rows_of_usage(app: &App, from: Date, to: Date) -> Result<u64, AnalyticsError> {
+    let columns = ["UsageDate"];
+    let rows = Rows::open(app, "ISVUsage", (from, to), &columns, false).await?;
+    Ok(rows.map_or(0, |rows| rows.total()))
 }
 
 /// The newest day that a dataset has rows of.
@@ -128,9 +165,10 @@ pub(super) async fn events(
 }
 
 /// Reads our events, and compares and forgets each resource's before the next ones come.
-async fn compare_events(app: &App, sides: &mut Sides, resources: &[Resource]) -> Result<(), StoreError> {
+async fn compare_events(app: &App, sides: &mut Sides, resources: &[Resource], share: Share) -> Result<(), StoreError> {
     let (from, to) = Sides::window(sides.month);
-    for part in resources.chunks(TOGETHER) {
+    let own: Vec<&Resource> = resources.iter().filter(|one| share.has(&one.to_string().to_lowercase())).collect();
+    for part in own.chunks(TOGETHER) {
         let found = try_join_all(part.iter().map(|one| events(app, one, from, to))).await?;
         for (resource, events) in part.iter().zip(found) {
             events.iter().for_each(|event| sides.add_event(&of_ledger(event)));
@@ -162,11 +200,11 @@ fn of_ledger(event: &UsageEvent) -> Event {
 }
 
 /// What Microsoft has booked, as far as it is known; days of the month that nobody has asked for are asked for now.
-async fn add_booked(app: &App, sides: &mut Sides, names: &mut Names) -> Result<(), AnalyticsError> {
+async fn add_booked(app: &App, sides: &mut Sides, names: &mut Names, share: Share) -> Result<(), AnalyticsError> {
     let now = sides.fresh.now;
     let (from, to) = Sides::window(sides.month);
     // One that does not answer is not asked for thirty days more.
-    let mut answers = app.marketplace.is_some();
+    let mut answers = app.marketplace.is_some() && share.is_first();
     for day in days(from, to) {
         let over = start_of(day).saturating_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
         if over > now {
@@ -189,6 +227,9 @@ async fn add_booked(app: &App, sides: &mut Sides, names: &mut Names) -> Result<(
         sides.add_read_back(day, known.read);
         for row in known.rows {
             let resource = names.first(app, &[&row.resource]).await?;
+            if !share.has(&resource) {
+                continue;
+            }
             sides.add_booked(&Booked {
                 day,
                 resource,
@@ -211,64 +252,7 @@ fn is_stale(known: Option<&BookedDay>, over: Timestamp, now: Timestamp) -> bool 
     incomplete || waits && age > ASK_AGAIN
 }
 
-/// Rows of a dataset, cell by cell under their names.
-pub(super) struct Rows {
-    answer: Answer,
-    names: Vec<(String, Kind)>,
-}
-
-impl Rows {
-    pub(super) async fn open(
-        app: &App,
-        dataset: &str,
-        (from, to): (Date, Date),
-        columns: &[&str],
-        undated: bool,
-    ) -> Result<Option<Self>, AnalyticsError> {
-        let Some(dataset) = Dataset::find(dataset) else { return Ok(None) };
-        let columns = columns.iter().map(|name| (*name).to_owned()).collect();
-        let answer = Answer::open(app, &Ask { dataset, from, to, columns, undated }).await?;
-        let names = answer.columns().to_vec();
-        Ok(Some(Self { answer, names }))
-    }
-
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<StringRecord>>, AnalyticsError> {
-        self.answer.next().await
-    }
-
-    pub(super) fn cells<'a>(&'a self, record: &'a StringRecord) -> Cells<'a> {
-        Cells { names: &self.names, record }
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Cells<'a> {
-    names: &'a [(String, Kind)],
-    record: &'a StringRecord,
-}
-
-impl<'a> Cells<'a> {
-    pub(super) fn text(&self, name: &str) -> &'a str {
-        let at = self.names.iter().position(|(known, _)| known == name);
-        at.and_then(|at| self.record.get(at)).unwrap_or_default()
-    }
-
-    pub(super) fn number(&self, name: &str) -> Option<Decimal> {
-        value::number(self.text(name))
-    }
-
-    pub(super) fn date(&self, name: &str) -> Option<Date> {
-        Date::from_str(self.text(name)).ok()
-    }
-
-    /// The plan's id; its name where there is none.
-    pub(super) fn plan(&self) -> &'a str {
-        let id = self.text("PlanId");
-        if id.is_empty() { self.text("SKU") } else { id }
-    }
-}
-
-async fn add_usage(app: &App, sides: &mut Sides, names: &mut Names) -> Result<(), AnalyticsError> {
+async fn add_usage(app: &App, sides: &mut Sides, names: &mut Names, share: Share) -> Result<(), AnalyticsError> {
     const COLUMNS: [&str; 10] = [
         "UsageDate",
         "PlanId",
@@ -281,7 +265,9 @@ async fn add_usage(app: &App, sides: &mut Sides, names: &mut Names) -> Result<()
         "MeteredUsage",
         "EstimatedExtendedChargeCC",
     ];
-    let range = (sides.month.previous().first(), sides.month.next().last());
+    let window = Sides::window(sides.month);
+    // Of the neighbours only sums of money are wanted: all of them at once.
+    let range = if share.is_first() { (sides.month.previous().first(), sides.month.next().last()) } else { window };
     let Some(mut rows) = Rows::open(app, "ISVUsage", range, &COLUMNS, false).await? else { return Ok(()) };
     while let Some(records) = rows.next().await? {
         for record in &records {
@@ -295,6 +281,9 @@ async fn add_usage(app: &App, sides: &mut Sides, names: &mut Names) -> Result<()
                 continue;
             }
             let resource = usage_resource(app, names, cells).await?;
+            if (window.0..=window.1).contains(&day) && !share.has(&resource) {
+                continue;
+            }
             sides.add_usage(&UsageRow {
                 day,
                 resource,

@@ -17,6 +17,7 @@ pub mod handlers;
 mod orders;
 mod package;
 mod repo;
+mod rows;
 mod run;
 #[cfg(test)]
 mod tests;

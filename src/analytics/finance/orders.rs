@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::gather::{Currencies, Rows};
+use super::gather::Currencies;
+use super::rows::Rows;
 use crate::analytics::model::calendar::{Month, day_of};
 use crate::analytics::model::reconcile::orders::{Held, Order, Orders, lately};
 use crate::analytics::model::reconcile::{Difference, Fresh};

@@ -11,11 +11,11 @@ use tempfile::TempDir;
 
 use super::close::Close;
 use super::earlier::{Earlier, journal};
-use super::{CloseOrder, Who, close, funnel, outcome, package, reconcile};
+use super::{CloseOrder, Who, close, funnel, gather, outcome, package, reconcile};
 use crate::analytics::model::close::{Account, File, Journal, Line, Sum};
 use crate::analytics::model::month::{Day, Month};
 use crate::analytics::model::piece::Packer;
-use crate::analytics::model::reconcile::{Between, Class};
+use crate::analytics::model::reconcile::{Between, Class, differences};
 use crate::analytics::model::value;
 use crate::analytics::repo;
 use crate::app::App;
@@ -224,6 +224,28 @@ async fn usage_is_compared_with_revenue_and_orders_with_subscriptions() {
     let paid: Vec<Class> =
         found.iter().filter(|one| one.between == Between::UsageRevenue).map(|one| one.class).collect();
     assert_eq!(paid, [Class::Duplicate]);
+}
+
+#[tokio::test]
+async fn a_month_that_is_read_in_shares_is_the_same_as_one_that_is_read_at_once() {
+    let world = World::new().await;
+    let line = |number: u64| {
+        let asset = format!("22222222-aaaa-4aaa-8aaa-{number:012}");
+        format!(
+            "2026-03-14,2026-03-01,SaaS,gold,minutes,{asset},EUR,0.02,{number},{}",
+            Decimal::new(2, 2) * Decimal::from(number)
+        )
+    };
+    let lines: Vec<String> = (1..=20).map(line).collect();
+    world.hold("ISVUsage", "2026-03-14", USAGE, &lines.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut all = Vec::new();
+    for most_rows in [u64::MAX, 5, 1] {
+        let (sides, of_orders) = gather::gather_by(&world.app, march(), most_rows).await.unwrap();
+        all.push((differences(sides), of_orders));
+    }
+    // Four of the world itself, and twenty that nobody has booked and nobody pays for.
+    assert_eq!(all[0].0.1.len(), 4 + 20 + 20);
+    assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "{all:#?}");
 }
 
 #[tokio::test]

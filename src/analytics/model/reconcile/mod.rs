@@ -29,6 +29,12 @@ pub fn settle(sides: &mut Sides, resource: &str) {
     compare(sides, of_resource);
 }
 
+/// The same of all resources that are there.
+pub fn settle_rest(sides: &mut Sides) {
+    let rest = std::mem::take(&mut sides.groups);
+    compare(sides, rest);
+}
+
 fn compare(sides: &mut Sides, groups: BTreeMap<GroupKey, Group>) {
     let (mut found, mut totals) = (std::mem::take(&mut sides.found), std::mem::take(&mut sides.totals));
     for (key, group) in &groups {
@@ -40,8 +46,7 @@ fn compare(sides: &mut Sides, groups: BTreeMap<GroupKey, Group>) {
 
 /// What the month comes to, and all differences between ledger, bookings, usage and revenue, in a fixed order.
 pub fn differences(mut sides: Sides) -> (Totals, Vec<Difference>) {
-    let rest = std::mem::take(&mut sides.groups);
-    compare(&mut sides, rest);
+    settle_rest(&mut sides);
     let (mut found, mut totals) = (std::mem::take(&mut sides.found), std::mem::take(&mut sides.totals));
     found.extend(revenue::differences(&sides));
     totals.enter_money(&sides);
