@@ -102,6 +102,10 @@ fn prepare_analytics(simulator: &Simulator, now: Timestamp) {
 /// The timer's first round comes with the hour; the demo's pages are to show something at once.
 async fn pull_analytics(host: Host, simulator: Simulator) {
     let Some(pull) = host.functions.by_name("AnalyticsPull") else { return };
+    // Whoever names datasets wants these and no others.
+    if host.app.settings.analytics.datasets != ["all"] {
+        return;
+    }
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_secs(2)).await;
         if let Err(error) = dispatch::timer(&host, pull).await {

@@ -9,7 +9,7 @@ const ADA = 'ada@mediagenie.example';
 const world = {};
 
 before(async () => {
-  world.demo = await startDemo();
+  world.demo = await startDemo('all');
   world.browser = await startBrowser();
 });
 

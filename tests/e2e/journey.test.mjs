@@ -556,7 +556,7 @@ journey(world, 'every page is kept as a picture, fits a telephone and breaks no 
 
   const p = demo.product;
   const wrongName = async (page) => {
-    await page.locator('details summary').click();
+    await page.locator('details summary', { hasText: /Cancel now|立即取消/ }).click();
     await page.locator('#confirm-name').fill('x');
     await page.locator('.btn-danger').click();
     await page.locator('.notice-error').waitFor();
@@ -609,7 +609,7 @@ journey(world, 'every page is kept as a picture, fits a telephone and breaks no 
     { name: 'portal-just-activated', who: FIONA, url: `${portal(demo, active)}?from=landing` },
     { name: 'portal-active', who: FIONA, url: portal(demo, active) },
     { name: 'portal-done', who: FIONA, url: `${portal(demo, busy)}?done=1` },
-    { name: 'portal-cancelling', who: FIONA, url: portal(demo, metered), then: (page) => page.locator('details summary').click() },
+    { name: 'portal-cancelling', who: FIONA, url: portal(demo, metered), then: (page) => page.locator('details summary', { hasText: /Cancel now|立即取消/ }).click() },
     { name: 'portal-trial', who: FIONA, url: portal(demo, trial) },
     { name: 'portal-pending', who: FIONA, url: portal(demo, pending) },
     { name: 'portal-activating', who: FIONA, url: `${portal(demo, activating)}?from=landing` },

@@ -32,14 +32,14 @@ async function freePort() {
 /** The key of the publisher's own program. */
 const PUBLISHER_KEY = 'browser-test-browser-test-browser-test';
 
-/** Starts `mediagenie demo` on free ports with a folder of its own. */
-export async function startDemo() {
+/** Starts `mediagenie demo` on free ports with a folder of its own. With all datasets it fills the pages of analytics, which takes it a while. */
+export async function startDemo(datasets = 'usage') {
   const binary = resolve(ROOT, process.env.MEDIAGENIE ?? 'target/debug/mediagenie');
   const folder = await mkdtemp(join(tmpdir(), 'mediagenie-e2e-'));
   const [listen, simulated] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
   const child = spawn(binary, ['demo'], {
     cwd: folder,
-    env: { PATH: process.env.PATH, DATA_DIR: folder, LISTEN_ADDRESS: listen, SIMULATOR_ADDRESS: simulated, PUBLISHER_API_KEYS: `browser-test=${PUBLISHER_KEY}` },
+    env: { PATH: process.env.PATH, DATA_DIR: folder, LISTEN_ADDRESS: listen, SIMULATOR_ADDRESS: simulated, ANALYTICS_DATASETS: datasets, PUBLISHER_API_KEYS: `browser-test=${PUBLISHER_KEY}` },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let log = '';
