@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 
 use crate::analytics::{pulled, pulling};
 use crate::support::app::TestApp;
-use crate::support::browser::{Browser, Page};
+use crate::support::browser::{Browser, Page, text_of};
 use crate::support::gate::Act;
 use crate::support::mail::{MailServer, PASSWORD, USER};
 
@@ -26,21 +26,7 @@ async fn staff() -> (TestApp, Browser) {
 
 /// The text without its tags, entities of names undone.
 fn text(body: &str) -> String {
-    let mut text = String::new();
-    let mut inside = false;
-    for character in body.chars() {
-        match character {
-            '<' => inside = true,
-            '>' => {
-                inside = false;
-                text.push(' ');
-            }
-            other if !inside => text.push(other),
-            _ => {}
-        }
-    }
-    let text = text.replace("&#x27;", "'").replace("&quot;", "\"").replace("&amp;", "&");
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    text_of(body).replace("&#x27;", "'").replace("&quot;", "\"").replace("&amp;", "&")
 }
 
 fn says(page: &Page, wanted: &str) {

@@ -5,7 +5,7 @@ use mediagenie::simulator::Person;
 use uuid::Uuid;
 
 use crate::support::app::{PUBLISHER_KEY, TestApp};
-use crate::support::browser::{Browser, Page};
+use crate::support::browser::{Browser, Page, text_of};
 
 /// Usage of a dimension, as a program of the publisher reports it.
 async fn report(app: &TestApp, id: Uuid, record: &str, dimension: &str, quantity: &str) {
@@ -34,26 +34,14 @@ async fn next_hour(app: &TestApp) {
     app.fire("SubmitUsage").await;
 }
 
-/// The page's text without its tags, blanks drawn together.
-fn text(page: &Page) -> String {
-    let mut text = String::new();
-    let mut inside = false;
-    for character in page.body.chars() {
-        match character {
-            '<' => inside = true,
-            '>' => {
-                inside = false;
-                text.push(' ');
-            }
-            other if !inside => text.push(other),
-            _ => {}
-        }
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 fn says(page: &Page, wanted: &str) {
-    assert!(text(page).contains(wanted), "“{wanted}” is not on {} ({}):\n{}", page.url, page.status, text(page));
+    assert!(
+        text_of(&page.body).contains(wanted),
+        "“{wanted}” is not on {} ({}):\n{}",
+        page.url,
+        page.status,
+        text_of(&page.body)
+    );
 }
 
 /// Sends the form for a record by hand.

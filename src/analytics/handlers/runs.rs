@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
 use http::{StatusCode, header};
 use jiff::civil::Date;
 use serde::Deserialize;
@@ -14,14 +12,12 @@ use crate::analytics::AnalyticsError;
 use crate::analytics::model::run::{Run, Wanted};
 use crate::analytics::repo;
 use crate::analytics::service::questions::QuestionError;
-use crate::analytics::service::{CONTAINER, now};
+use crate::analytics::service::{held, now};
 use crate::app::App;
 use crate::foundation::ids::RunId;
 use crate::foundation::problem::Problem;
-use crate::foundation::web::{Body, Request, Response, json, uncached, with_header};
+use crate::foundation::web::{Request, Response, json, uncached, with_header};
 use crate::identity::Publisher;
-
-const PIECE: u64 = 1024 * 1024;
 
 /// One of the first three, and dates where they are wanted.
 #[derive(Debug, Deserialize)]
@@ -70,44 +66,22 @@ pub async fn one(app: Arc<App>, request: Request, _publisher: Publisher) -> Resu
     Ok(uncached(json(StatusCode::OK, &find(&app, &request).await?)))
 }
 
-/// `GET /api/analytics/runs/{run}/file`: as it came from Microsoft.
+/// `GET /api/analytics/runs/{run}/file`: as Microsoft wrote it, unpacked.
 pub async fn file(app: Arc<App>, request: Request, _publisher: Publisher) -> Result<Response, Problem> {
     let run = find(&app, &request).await?;
     let Some(file) = run.file else {
         return Err(Problem::conflict("no_file", "There is no file of this run.")
             .remedy("Ask for the run itself: its `state` tells what became of it."));
     };
-    let (name, gzip) = (format!("{}.csv", run.id.as_str()), file.gzip);
-    let mut response = Response::new(blob(app, file.name, file.length));
+    let name = format!("{}.csv", run.id.as_str());
+    let mut response = Response::new(held::raw(&app, &file));
     for (name, value) in [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
     ] {
         response = with_header(response, name, &value);
     }
-    if gzip {
-        response = with_header(response, header::CONTENT_ENCODING, "gzip");
-    }
     Ok(uncached(response))
-}
-
-/// A blob of ours as a body, piece by piece.
-pub fn blob(app: Arc<App>, name: String, length: u64) -> Body {
-    let (sender, mut receiver) = tokio::sync::mpsc::channel::<std::io::Result<Bytes>>(2);
-    tokio::spawn(async move {
-        let mut pieces = stream::iter((0..length).step_by(PIECE as usize));
-        while let Some(at) = pieces.next().await {
-            let piece = app.blobs.get(CONTAINER, &name, at..length.min(at + PIECE)).await;
-            let piece = piece.map_err(std::io::Error::other).and_then(|piece| {
-                piece.filter(|piece| !piece.is_empty()).ok_or_else(|| std::io::Error::other("the file is gone"))
-            });
-            let ended = piece.is_err();
-            if sender.send(piece).await.is_err() || ended {
-                return;
-            }
-        }
-    });
-    Body::Stream(Box::pin(stream::poll_fn(move |context| receiver.poll_recv(context))))
 }
 
 /// `GET /api/analytics/queries`: what is stored at Microsoft, its own system queries included.

@@ -138,6 +138,19 @@ impl Execution {
         }
     }
 
+    /// Whether its file is about a date: a day that it does not have is gone. Known once it was read.
+    pub fn covers(&self, date: &str) -> bool {
+        let dates = self.dates.as_ref();
+        match self.covers {
+            Covers::Dates { .. } => self.speaks_for(date),
+            // What lies before its first date Microsoft may have forgotten; we keep it.
+            Covers::Everything => dates.is_some_and(|(first, _)| date == UNDATED || date >= first.as_str()),
+            Covers::ItsDates => {
+                dates.is_some_and(|(first, last)| date != UNDATED && date >= first.as_str() && date <= last.as_str())
+            }
+        }
+    }
+
     /// Something is still to be done, and can be done.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Found | State::Fetched | State::Switched)

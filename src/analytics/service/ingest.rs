@@ -264,32 +264,17 @@ fn oddities(contents: &Contents) -> Vec<String> {
 
 /// Why a file is not to be believed without a person: it would take away most of what is held.
 fn suspicion(execution: &Execution, held: &BTreeMap<String, (Month, Etag)>, contents: &Contents) -> Option<String> {
-    let covered = covered(execution, contents);
     let days = held.values().flat_map(|(month, _)| &month.days).filter(|(date, _)| *date != UNDATED);
     let dated: u64 = contents.days.iter().filter(|(date, _)| *date != UNDATED).map(|(_, (rows, _))| rows).sum();
     if contents.rows >= ENOUGH && dated < contents.rows / 2 && days.clone().any(|(_, day)| day.rows > 0) {
         return Some(format!("of {} rows only {dated} have a date that can be read", contents.rows));
     }
-    let rows: u64 =
-        days.filter(|(date, day)| covered(date) && day.generated <= execution.generated).map(|(_, day)| day.rows).sum();
+    let rows: u64 = days
+        .filter(|(date, day)| execution.covers(date) && day.generated <= execution.generated)
+        .map(|(_, day)| day.rows)
+        .sum();
     let few = dated == 0 && rows > 0 || rows >= ENOUGH && dated < rows / 2;
     few.then(|| format!("the file has {dated} rows where {rows} are held for the same dates"))
-}
-
-/// Whether a file speaks for a date.
-fn covered<'a>(execution: &'a Execution, contents: &'a Contents) -> impl Fn(&str) -> bool + use<'a> {
-    let dated = || contents.days.keys().filter(|date| date.as_str() != UNDATED);
-    let (first, last) = (dated().next(), dated().next_back());
-    move |date| match execution.covers {
-        Covers::Dates { .. } => execution.speaks_for(date),
-        // What lies before its first date Microsoft may have forgotten; we keep it.
-        Covers::Everything => first.is_some_and(|first| date == UNDATED || date >= first.as_str()),
-        Covers::ItsDates => {
-            date != UNDATED
-                && first.is_some_and(|first| date >= first.as_str())
-                && last.is_some_and(|last| date <= last.as_str())
-        }
-    }
 }
 
 /// Whether a file's version of a day takes the place of what is held.
@@ -376,16 +361,10 @@ async fn newer(app: &App, dataset: &Dataset, execution: &Execution) -> Result<Ve
 }
 
 fn overtaken(newer: &[Execution], date: &str) -> bool {
-    newer.iter().any(|other| match (other.covers, &other.dates) {
-        (Covers::ItsDates, Some((first, last))) => date >= first.as_str() && date <= last.as_str(),
-        (Covers::Everything, Some((first, _))) => date == UNDATED || date >= first.as_str(),
-        (Covers::ItsDates | Covers::Everything, None) => false,
-        (Covers::Dates { .. }, _) => other.speaks_for(date),
-    })
+    newer.iter().any(|other| other.covers(date))
 }
 
 fn plan(execution: &Execution, held: BTreeMap<String, (Month, Etag)>, newer: &[Execution], read: &Through) -> Plan {
-    let covered = covered(execution, &read.contents);
     let mut plan = Plan { months: Vec::new(), replaced: Vec::new(), new: 0 };
     let mut months: BTreeMap<String, (Month, Option<Etag>)> =
         held.into_iter().map(|(name, (month, etag))| (name, (month, Some(etag)))).collect();
@@ -418,7 +397,7 @@ fn plan(execution: &Execution, held: BTreeMap<String, (Month, Etag)>, newer: &[E
             .iter()
             .filter(|(date, day)| {
                 !read.contents.days.contains_key(*date)
-                    && covered(date)
+                    && execution.covers(date)
                     && day.generated <= execution.generated
                     && !overtaken(newer, date)
             })

@@ -183,3 +183,21 @@ impl Browser {
             .insert(name.to_owned(), value.to_owned());
     }
 }
+
+/// A page's text without its tags, blanks drawn together.
+pub fn text_of(body: &str) -> String {
+    let mut text = String::new();
+    let mut inside = false;
+    for character in body.chars() {
+        match character {
+            '<' => inside = true,
+            '>' => {
+                inside = false;
+                text.push(' ');
+            }
+            other if !inside => text.push(other),
+            _ => {}
+        }
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
